@@ -1,1 +1,26 @@
-//! x
+//! Model Control: makes models present, verified, loaded and provably ready on LLM engines.
+//!
+//! The map, from the values outwards. A room may use the rooms above it that its line names, and no others;
+//! `tests/architecture.rs` fails on any other edge.
+//!
+//! | room | holds | may use |
+//! |---|---|---|
+//! | [`model`] | values: names, digests, levels, progress, failures | nothing |
+//! | [`gguf`] | bounded reader of model files | nothing |
+//! | [`source`] | opens what callers name, and nothing beyond their roots | nothing |
+//! | [`backend`] | the port to engines, and the engines | `model`, `gguf`, `source` |
+//! | [`operation`] | single flight that outlives its callers; knows no model | nothing |
+//! | [`config`] | file, flags and environment into one validated value | `model` |
+//! | [`engines`] | configuration entry to engine, shared by store or address | `backend`, `config`, `model` |
+//! | [`manager`] | the use cases, without transport | `backend`, `engines`, `model`, `operation`, `source` |
+//! | [`readiness`] | probes engines; the only writer of health | `backend`, `engines`, `model` |
+//! | [`grpc`] | the API | `manager`, `model`, `operation`, `readiness` |
+//! | [`cli`] | the client | the generated code in `grpc::proto` |
+//! | [`telemetry`] | the log | nothing; all may use it |
+//! | [`app`] | wires them together; starts and stops | all |
+
+pub mod backend;
+pub mod config;
+pub mod gguf;
+pub mod model;
+pub mod source;

@@ -1,0 +1,113 @@
+//! Long work that runs on a blocking thread of ours, as a [`Call`].
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{Call, Cancelled, Done, Error, Kind, Next};
+use crate::model::Event;
+
+/// Events on their way to the follower. When it is slow, byte counts are dropped (a later one says more) and phases wait.
+const EVENTS: usize = 64;
+
+/// What a blocking job is given: where it reports, and whether it is still wanted.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    events: mpsc::Sender<Event>,
+    stop: Arc<AtomicBool>,
+}
+
+/// A blocking job as a call.
+#[derive(Debug)]
+struct Blocking {
+    events: mpsc::Receiver<Event>,
+    job: JoinHandle<Result<Done, Error>>,
+    stop: StopOnDrop,
+}
+
+#[derive(Debug)]
+struct StopOnDrop(Arc<AtomicBool>);
+
+/// Runs `job` on a blocking thread. It ends when its work is done, or soon after it is no longer wanted: the job asks
+/// [`Reporter::check`] at least once a megabyte.
+pub fn blocking(job: impl FnOnce(Reporter) -> Result<Done, Error> + Send + 'static) -> Box<dyn Call> {
+    let (events_tx, events) = mpsc::channel(EVENTS);
+    let stop = Arc::new(AtomicBool::new(false));
+    let reporter = Reporter {
+        events: events_tx,
+        stop: Arc::clone(&stop),
+    };
+    let span = tracing::Span::current();
+    let job = tokio::task::spawn_blocking(move || span.in_scope(|| job(reporter)));
+    Box::new(Blocking {
+        events,
+        job,
+        stop: StopOnDrop(stop),
+    })
+}
+
+// === impl Reporter ===
+
+impl Reporter {
+    /// Reports a phase or what must not be missed; waits for room.
+    pub fn report(&self, event: Event) {
+        // A follower that has gone is noticed by `check`.
+        let _gone = self.events.blocking_send(event).is_err();
+    }
+
+    /// Reports a count that a later one replaces; dropped when there is no room.
+    pub fn count(&self, event: Event) {
+        let _full = self.events.try_send(event).is_err();
+    }
+
+    /// Fails once the work is no longer wanted.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::new(Kind::Interrupted, "the work was stopped"));
+        }
+        Ok(())
+    }
+}
+
+// === impl Blocking ===
+
+#[async_trait]
+impl Call for Blocking {
+    async fn next(&mut self) -> Next {
+        match self.events.recv().await {
+            Some(event) => Next::Event(event),
+            // The job dropped its reporter: it has ended, or is about to.
+            None => Next::Ended(joined((&mut self.job).await)),
+        }
+    }
+
+    async fn cancel(self: Box<Self>) -> Cancelled {
+        let Self { events, job, stop } = *self;
+        stop.0.store(true, Ordering::Relaxed);
+        // Nobody reads: a job that waits for room must not wait for ever.
+        drop(events);
+        match joined(job.await) {
+            Err(Error {
+                kind: Kind::Interrupted,
+                ..
+            }) => Cancelled::Stopped,
+            ended => Cancelled::Ended(ended),
+        }
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn joined(ended: Result<Result<Done, Error>, tokio::task::JoinError>) -> Result<Done, Error> {
+    ended.unwrap_or_else(|error| {
+        Err(Error::new(Kind::Internal, "the work broke off by a fault of this service").because(error))
+    })
+}

@@ -1,0 +1,88 @@
+//! Why an engine could not do something, by meaning.
+
+use std::{error, fmt, sync::Arc, time::Duration};
+
+use crate::model::Capability;
+
+/// A failure of an engine.
+///
+/// `message` is for callers: what failed and the way out, without paths of the server. The source is for the log.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What it means.
+    pub kind: Kind,
+    /// For callers.
+    pub message: String,
+    /// For the log.
+    #[source]
+    pub source: Option<Arc<dyn error::Error + Send + Sync>>,
+}
+
+/// What a failure means. Whether trying again can help stands with each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// The engine does not answer. Retried with back-off.
+    Unreachable,
+    /// The engine has too much to do. Retried with back-off, no sooner than said.
+    Busy(Option<Duration>),
+    /// The registry or the engine has no such model. Not retried: the same question gets the same answer.
+    NotFound,
+    /// The name is taken by other content. Not retried.
+    Exists,
+    /// A model file is broken or of a kind that is not read. Not retried.
+    FileInvalid,
+    /// What lies at the path cannot be used: changed while read, vanished, unreadable. Not retried by us.
+    SourceNotUsable,
+    /// The engine never can. Not retried.
+    Cannot(Capability),
+    /// A part of the engine is not installed. Not retried before it is.
+    MissingPart,
+    /// No room on the store's disk. Retried by callers once there is.
+    DiskFull {
+        /// Bytes wanted.
+        need: u64,
+        /// Bytes free.
+        have: u64,
+    },
+    /// Content is not what its digest says. Not retried: it was already.
+    DigestMismatch,
+    /// The model is there with another digest than the pinned one. Not retried.
+    PinMismatch,
+    /// The engine made no progress for too long. Retried by callers.
+    Stalled,
+    /// The work was stopped because the service or the engine ends. Retried after the restart.
+    Interrupted,
+    /// The engine said what we cannot read. Not retried.
+    Protocol,
+    /// A fault of ours. Not retried.
+    Internal,
+}
+
+// === impl Error ===
+
+impl Error {
+    /// A failure without a deeper cause.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// With its cause, for the log.
+    #[must_use]
+    pub fn because(mut self, source: impl error::Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// The engine has no such ability.
+    pub fn cannot(capability: Capability, way_out: impl fmt::Display) -> Self {
+        Self::new(
+            Kind::Cannot(capability),
+            format!("this engine cannot {capability}: {way_out}"),
+        )
+    }
+}

@@ -1,0 +1,104 @@
+//! The configuration: validated, nothing left that a room must interpret.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::model::{Digest, ImportOptions, Level, ModelName};
+
+/// All that `serve` was told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Flags and environment.
+    pub server: Server,
+    /// The file's entries, in order; one embedded backend without a file.
+    pub entries: Vec<Entry>,
+    /// SHA-256 of the file; of nothing without one.
+    pub digest: Digest,
+}
+
+/// Server settings.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Where health alone listens in plain text, when asked.
+    pub health_listen: Option<SocketAddr>,
+    /// What outlives us.
+    pub state_dir: PathBuf,
+    /// Where callers' paths may lead.
+    pub model_roots: Vec<PathBuf>,
+    /// The operator accepts that anybody who reaches the port may call.
+    pub allow_unauthenticated: bool,
+    /// Connections at a time, on each listener.
+    pub max_connections: usize,
+    /// Streams (calls at a time) a connection.
+    pub max_streams: u32,
+    /// Bytes of a request.
+    pub max_message_bytes: usize,
+    /// From accept to the HTTP/2 preface.
+    pub handshake_timeout: Duration,
+    /// Operations that run at a time.
+    pub max_operations: usize,
+    /// Ended operations that are remembered.
+    pub keep_operations: usize,
+    /// How long they are remembered.
+    pub keep_operations_for: Duration,
+    /// Between two probes of an engine.
+    pub probe_interval: Duration,
+    /// How long NOT_SERVING is told before the drain begins.
+    pub drain_delay: Duration,
+    /// How long the drain may take.
+    pub drain_timeout: Duration,
+}
+
+/// One entry of the configuration: a backend.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Unique.
+    pub name: String,
+    /// What it talks to.
+    pub framework: Framework,
+    /// The models that must be ready, in order.
+    pub desired: Vec<Desired>,
+    /// Where callers send inference, when it is not where we do.
+    pub advertise: Option<String>,
+}
+
+/// What a backend talks to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Framework {
+    /// The engine inside this program.
+    Embedded {
+        /// The store's folder.
+        store: PathBuf,
+    },
+    /// Not known to this build; listed, and nothing else.
+    Unsupported(String),
+}
+
+/// A model that must be ready.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// The model.
+    pub name: ModelName,
+    /// How ready.
+    pub level: Level,
+    /// Create it from here, never pull.
+    pub path: Option<PathBuf>,
+    /// The manifest it must have.
+    pub digest: Option<Digest>,
+    /// How it is created.
+    pub options: ImportOptions,
+    /// Plain http.
+    pub insecure: bool,
+    /// When it is made ready.
+    pub ensure: Ensure,
+}
+
+/// When a configured model is made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ensure {
+    /// At start, and kept so.
+    Startup,
+    /// Once somebody has asked for it.
+    OnDemand,
+}

@@ -1,0 +1,93 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn layer(digest: &str, completed: u64) -> Event {
+    Event::Layer(Layer {
+        digest: digest.to_owned(),
+        completed_bytes: completed,
+        ..Layer::default()
+    })
+}
+
+fn folded(events: impl IntoIterator<Item = Event>) -> Snapshot {
+    let mut at = Duration::ZERO;
+    events
+        .into_iter()
+        .fold(Snapshot::new(SystemTime::UNIX_EPOCH), |snapshot, event| {
+            at += Duration::from_millis(500);
+            snapshot.fold(event, at)
+        })
+}
+
+#[test]
+fn layers_add_up_and_never_fall() {
+    let snapshot = folded([
+        Event::Entered(Phase::Downloading(vec![])),
+        layer("a", 100),
+        layer("b", 5),
+        layer("a", 40),
+        layer("a", 120),
+    ]);
+    assert_eq!(snapshot.completed_bytes, 125);
+    assert_eq!(snapshot.total_bytes, None);
+    let Phase::Downloading(layers) = &snapshot.phase else {
+        panic!("{snapshot:?}")
+    };
+    assert_eq!(layers.iter().map(|l| l.completed_bytes).collect::<Vec<_>>(), [120, 5]);
+}
+
+#[test]
+fn a_restart_is_told_and_counts_from_zero() {
+    let snapshot = folded([
+        Event::Entered(Phase::Downloading(vec![])),
+        layer("a", 100),
+        Event::Restarted("connection lost".into()),
+        Event::Entered(Phase::Downloading(vec![])),
+        layer("a", 10),
+    ]);
+    assert_eq!((snapshot.attempt, snapshot.completed_bytes), (2, 10));
+    assert_eq!(snapshot.engine_text, "connection lost");
+    let names: Vec<_> = snapshot.phases.iter().map(|p| (p.phase.as_str(), p.attempt)).collect();
+    assert_eq!(
+        names,
+        [("queued", 1), ("downloading", 1), ("resolving", 2), ("downloading", 2)]
+    );
+}
+
+#[test]
+fn the_rate_follows_the_last_seconds_and_gives_the_rest() {
+    let mut snapshot =
+        Snapshot::new(SystemTime::UNIX_EPOCH).fold(Event::Entered(Phase::Hashing(vec![])), Duration::ZERO);
+    snapshot = snapshot.fold(Event::Total(10_000), Duration::ZERO);
+    for second in 1..=5u64 {
+        snapshot = snapshot.fold(Event::Bytes(second * 1000), Duration::from_secs(second));
+    }
+    assert_eq!(snapshot.bytes_per_second, Some(1000));
+    assert_eq!(snapshot.remaining(), Some(Duration::from_secs(5)));
+}
+
+#[test]
+fn phases_are_kept_up_to_their_bound() {
+    let phases = [Phase::Parsing, Phase::Writing];
+    let snapshot = folded((0..100).map(|n| Event::Entered(phases[n % 2].clone())));
+    assert_eq!(snapshot.phases.len(), MAX_PHASES);
+    assert_eq!(snapshot.phases.last().map(|p| p.phase.as_str()), Some("writing"));
+}
+
+proptest! {
+    #[test]
+    fn within_an_attempt_and_phase_nothing_runs_backwards(
+        counts in proptest::collection::vec((0u8..3, 0u64..1_000_000), 1..60),
+    ) {
+        let mut snapshot = folded([Event::Entered(Phase::Downloading(vec![]))]);
+        for (n, (which, bytes)) in counts.into_iter().enumerate() {
+            let before = snapshot.clone();
+            let at = Duration::from_millis(n as u64 * 37 % 900);
+            snapshot = snapshot.fold(layer(&which.to_string(), bytes), at);
+            prop_assert!(snapshot.completed_bytes >= before.completed_bytes);
+            prop_assert!(snapshot.sequence > before.sequence);
+            prop_assert!(snapshot.update_time() >= before.update_time());
+        }
+    }
+}
