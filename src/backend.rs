@@ -69,6 +69,8 @@ pub struct CreateSpec {
     pub adapters: Vec<Source>,
     /// The rest. Paths in it have been opened already.
     pub options: ImportOptions,
+    /// The manifest that must come of it, or nothing is written.
+    pub digest: Option<Digest>,
     /// Replace a model of that name with other content.
     pub replace: bool,
 }

@@ -34,6 +34,8 @@ pub struct Server {
     pub max_streams: u32,
     /// Bytes of a request.
     pub max_message_bytes: usize,
+    /// Sockets at a time that have not said what they speak, on each listener.
+    pub max_handshakes: usize,
     /// From accept to the HTTP/2 preface.
     pub handshake_timeout: Duration,
     /// Operations that run at a time.

@@ -15,12 +15,19 @@
 //! | [`manager`] | the use cases, without transport | `backend`, `engines`, `model`, `operation`, `source` |
 //! | [`readiness`] | probes engines; the only writer of health | `backend`, `engines`, `model` |
 //! | [`grpc`] | the API | `manager`, `model`, `operation`, `readiness` |
-//! | [`cli`] | the client | the generated code in `grpc::proto` |
+//! | `cli` | the client | the generated code in `grpc::proto` |
 //! | [`telemetry`] | the log | nothing; all may use it |
 //! | [`app`] | wires them together; starts and stops | all |
 
+pub mod app;
 pub mod backend;
 pub mod config;
+pub mod engines;
 pub mod gguf;
+pub mod grpc;
+pub mod manager;
 pub mod model;
+pub mod operation;
+pub mod readiness;
 pub mod source;
+pub mod telemetry;

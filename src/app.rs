@@ -1,0 +1,178 @@
+//! Wires the rooms together; starts them, and stops them in one order.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpListener, sync::Notify};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::{Config, Server},
+    engines::{self, Setup},
+    grpc::{self, accept},
+    manager::{self, Manager},
+    operation::{Limits, Operations},
+    readiness,
+    source::{RootError, Roots},
+};
+
+/// After its streams have ended, a connection gets this long to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The service, bound and ready to run.
+#[derive(Debug)]
+pub struct App {
+    settings: Server,
+    setup: Arc<Setup>,
+    manager: Manager,
+    publisher: readiness::Publisher,
+    changed: Arc<Notify>,
+    ends: accept::Ends,
+    api: accept::Server,
+    health: Option<accept::Server>,
+}
+
+/// The service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An engine.
+    #[error(transparent)]
+    Engine(#[from] engines::BuildError),
+    /// A model root.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The API.
+    #[error(transparent)]
+    Api(#[from] grpc::InvalidDescriptors),
+    /// A listener.
+    #[error("cannot listen on {address}: is another service there? choose another with {flag}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+// === impl App ===
+
+impl App {
+    /// Opens the engines and binds the listeners. Nothing serves yet.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let setup = Arc::new(engines::build(&config)?);
+        Self::with_setup(config.server, setup).await
+    }
+
+    /// As [`start`](Self::start), with engines that are there already.
+    pub async fn with_setup(settings: Server, setup: Arc<Setup>) -> Result<Self, StartError> {
+        let roots = Roots::new(&settings.model_roots)?;
+        let operations = Operations::new(Limits {
+            running: settings.max_operations,
+            ended: settings.keep_operations,
+            ended_for: settings.keep_operations_for,
+        });
+        let changed = Arc::new(Notify::new());
+        let manager = Manager::new(Arc::clone(&setup), operations, roots, Arc::clone(&changed));
+        let publisher = readiness::Publisher::new(&setup);
+        let ends = accept::Ends::default();
+        let limits = accept::Limits {
+            connections: settings.max_connections,
+            handshakes: settings.max_handshakes,
+            handshake_timeout: settings.handshake_timeout,
+            streams: settings.max_streams,
+        };
+
+        let routes = grpc::api(manager.clone(), publisher.subscribe(), settings.max_message_bytes)?;
+        let listener = bind(settings.listen, "--listen").await?;
+        let api = accept::Server::new(listener, routes, limits, ends.clone());
+        let health = match settings.health_listen {
+            Some(address) => {
+                let routes = grpc::health(publisher.subscribe());
+                let listener = bind(address, "--health-listen").await?;
+                Some(accept::Server::new(listener, routes, limits, ends.clone()))
+            }
+            None => None,
+        };
+        Ok(Self { settings, setup, manager, publisher, changed, ends, api, health })
+    }
+
+    /// Where the API listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.api.local_addr()
+    }
+
+    /// Where health alone listens.
+    pub fn health_addr(&self) -> Option<io::Result<SocketAddr>> {
+        self.health.as_ref().map(accept::Server::local_addr)
+    }
+
+    /// Serves until `shutdown`, then stops in order. Returns when nothing of the service runs any more.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { settings, setup, manager, publisher, changed, ends, api, health } = self;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(api.run());
+        if let Some(health) = health {
+            tasks.spawn(health.run());
+        }
+        publisher.probe(&setup, settings.probe_interval, &changed, &tasks, &stop);
+        for (entry, _) in setup.supported() {
+            for index in 0..entry.desired.len() {
+                tasks.spawn(manager::desired::keep(manager.clone(), Arc::clone(entry), index, stop.clone()));
+            }
+        }
+
+        shutdown.await;
+        stop_in_order(&settings, &manager, &publisher, &ends, &stop, &tasks).await;
+    }
+}
+
+/// The one order of shutdown. Each step says what callers see.
+async fn stop_in_order(
+    settings: &Server,
+    manager: &Manager,
+    publisher: &readiness::Publisher,
+    ends: &accept::Ends,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) {
+    let began = Instant::now();
+    tracing::info!("shutting down: not serving, no new work");
+    // 1. Health says NOT_SERVING, its watchers hear it; new work is refused with UNAVAILABLE.
+    publisher.drain();
+    manager.operations().drain();
+    stop.cancel();
+
+    // 2. Those who send calls here learn of it; until then they are answered.
+    tokio::time::sleep(settings.drain_delay).await;
+
+    // 3. New connections are refused, and the present ones are asked to leave.
+    ends.stop.cancel();
+    // 4. Streams end with UNAVAILABLE, health watches too.
+    ends.drain.cancel();
+    // 5. Work is stopped and cleans up; what began can be asked for again from our successor.
+    let drained = async {
+        manager.operations().shutdown().await;
+        tasks.close();
+        let _said = tokio::time::timeout(GOODBYE, tasks.wait()).await.is_ok();
+    };
+    let in_time = tokio::time::timeout(settings.drain_timeout, drained).await.is_ok();
+
+    // 6. What is left is cut.
+    ends.kill.cancel();
+    tasks.close();
+    tasks.wait().await;
+    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(duration_ms, in_time, "shut down");
+}
+
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, flag, source })
+}

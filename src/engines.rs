@@ -1,0 +1,159 @@
+//! From entries of the configuration to engines. The only match on frameworks.
+//!
+//! Entries whose store or address is the same share one engine: locks, probes, limits and operation keys are the engine's.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use crate::{
+    backend::{Backend, embedded::Embedded},
+    config::{self, Config, Framework},
+    model::Digest,
+};
+
+/// The configuration in force with its engines. Replaced as a whole; a running operation holds the one it began with.
+#[derive(Debug)]
+pub struct Setup {
+    /// In the order of the file.
+    pub entries: Vec<Arc<Entry>>,
+    /// Of the file.
+    pub digest: Digest,
+    /// When it came into force.
+    pub load_time: SystemTime,
+}
+
+/// One backend: an entry with its engine.
+#[derive(Debug)]
+pub struct Entry {
+    /// Unique.
+    pub name: String,
+    /// As configured.
+    pub framework: String,
+    /// None when this build does not know the framework.
+    pub engine: Option<Engine>,
+    /// The models that must be ready.
+    pub desired: Vec<Desired>,
+    /// Where callers send inference.
+    pub advertise: Option<String>,
+}
+
+/// A configured model, and whether it counts yet.
+#[derive(Debug)]
+pub struct Desired {
+    /// As configured.
+    pub spec: config::Desired,
+    asked: AtomicBool,
+}
+
+/// An engine and what tells it from others.
+#[derive(Clone)]
+pub struct Engine {
+    /// Equal for entries that share the engine.
+    pub id: EngineId,
+    /// The engine.
+    pub backend: Arc<dyn Backend>,
+}
+
+/// What tells engines apart: the framework and the normalised address or store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EngineId(Arc<str>);
+
+/// An engine could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("backend `{backend}` cannot start")]
+pub struct BuildError {
+    /// The entry's name.
+    pub backend: String,
+    #[source]
+    source: crate::backend::embedded::OpenError,
+}
+
+/// Sets up the engines of a configuration.
+pub fn build(config: &Config) -> Result<Setup, BuildError> {
+    let mut stores: HashMap<PathBuf, Engine> = HashMap::new();
+    let mut entries = Vec::new();
+    for entry in &config.entries {
+        let (framework, engine) = match &entry.framework {
+            Framework::Embedded { store } => {
+                let fail = |source| BuildError { backend: entry.name.clone(), source };
+                let engine = match stores.get(store) {
+                    Some(engine) => engine.clone(),
+                    None => Engine::new(
+                        &format!("embedded {}", store.display()),
+                        Arc::new(Embedded::open(store.clone()).map_err(fail)?),
+                    ),
+                };
+                stores.insert(store.clone(), engine.clone());
+                ("embedded", Some(engine))
+            }
+            Framework::Unsupported(framework) => {
+                tracing::warn!(
+                    backend.name = entry.name,
+                    backend.framework = framework,
+                    "this version does not support the framework: the entry is listed and otherwise left alone"
+                );
+                (framework.as_str(), None)
+            }
+        };
+        entries.push(Arc::new(Entry {
+            name: entry.name.clone(),
+            framework: framework.to_owned(),
+            engine,
+            desired: entry.desired.iter().cloned().map(Desired::new).collect(),
+            advertise: entry.advertise.clone(),
+        }));
+    }
+    Ok(Setup { entries, digest: config.digest.clone(), load_time: SystemTime::now() })
+}
+
+// === impl Setup ===
+
+impl Setup {
+    /// Entries that have an engine.
+    pub fn supported(&self) -> impl Iterator<Item = (&Arc<Entry>, &Engine)> {
+        self.entries.iter().filter_map(|entry| Some((entry, entry.engine.as_ref()?)))
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// An engine told apart by `id`.
+    pub fn new(id: &str, backend: Arc<dyn Backend>) -> Self {
+        Self { id: EngineId(id.into()), backend }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Engine").field(&self.id).finish()
+    }
+}
+
+// === impl Desired ===
+
+impl Desired {
+    /// A configured model; one that is made ready at start counts from the start.
+    pub fn new(spec: config::Desired) -> Self {
+        let asked = AtomicBool::new(spec.ensure == config::Ensure::Startup);
+        Self { spec, asked }
+    }
+
+    /// Whether it counts: it is made ready at start, or somebody has asked for it.
+    pub fn counts(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Somebody asks for it.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+}

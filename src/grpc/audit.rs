@@ -1,0 +1,78 @@
+//! One line of the log a mutating call: who, what, which model, and how it ended.
+
+use std::{net::SocketAddr, time::Instant};
+
+use tonic::Request;
+
+use super::{call::Peer, status};
+use crate::model::Failure;
+
+/// A call that will be told about, once. A caller that leaves before the end is told about too.
+#[derive(Debug)]
+pub(super) struct Audit {
+    rpc: &'static str,
+    caller: Option<SocketAddr>,
+    backend: String,
+    model: String,
+    operation: Option<uuid::Uuid>,
+    began: Instant,
+    told: bool,
+}
+
+/// Text of a caller's in the log: no longer than a name may be.
+const MAX_TEXT: usize = 640;
+
+// === impl Audit ===
+
+impl Audit {
+    /// A call begins. Backend and model are as the caller wrote them.
+    pub(super) fn begin<T>(rpc: &'static str, request: &Request<T>, backend: &str, model: &str) -> Self {
+        let text = |text: &str| text[..text.floor_char_boundary(MAX_TEXT)].to_owned();
+        Self {
+            rpc,
+            caller: request.extensions().get::<Peer>().map(|peer| peer.0),
+            backend: text(backend),
+            model: text(model),
+            operation: None,
+            began: Instant::now(),
+            told: false,
+        }
+    }
+
+    /// The call follows this operation.
+    pub(super) fn operation(&mut self, id: uuid::Uuid) {
+        self.operation = Some(id);
+    }
+
+    /// The call ends.
+    pub(super) fn end(&mut self, failure: Option<&Failure>) {
+        let (outcome, reason) = match failure {
+            None => ("Ok".to_owned(), None),
+            Some(failure) => (status::word(failure), Some(failure.reason.text())),
+        };
+        self.tell(&outcome, reason.as_deref());
+    }
+
+    fn tell(&mut self, outcome: &str, reason: Option<&str>) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        tracing::info!(
+            audit = true,
+            rpc.method = self.rpc,
+            client.address = self.caller.map(tracing::field::display),
+            backend.name = self.backend,
+            model.name = self.model,
+            operation.id = self.operation.map(tracing::field::display),
+            duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            reason,
+            "call ended: {outcome}"
+        );
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.tell("the caller left, or its deadline passed", None);
+    }
+}

@@ -1,0 +1,167 @@
+//! From an operation's value that changes to a caller's stream: complete snapshots at a bearable pace, then the end, once.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream::BoxStream};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use tonic::{Response, Status};
+use uuid::Uuid;
+
+use super::{audit::Audit, encode, proto::v1, status};
+use crate::{
+    manager::{ModelEnded, ModelStatus, ModelSubscription, Outcome},
+    model::{Failure, Reason, Snapshot},
+};
+
+/// At most four snapshots a second a caller; a change of phase is told at once.
+const SPACING: Duration = Duration::from_millis(250);
+/// At least every ten seconds something, for proxies cut what is silent.
+const HEARTBEAT: Duration = Duration::from_secs(9);
+
+/// A stream of responses.
+pub(super) type Responses<T> = BoxStream<'static, Result<T, Status>>;
+
+/// A response of a long RPC.
+pub(super) trait Follow: Sized + Send + 'static {
+    /// A snapshot.
+    fn progress(progress: v1::Progress) -> Self;
+    /// What came of it.
+    fn result(backend: &str, outcome: &Outcome) -> Self;
+}
+
+/// Paces one reader of an operation.
+#[derive(Debug)]
+pub(super) struct Pace {
+    status: watch::Receiver<ModelStatus>,
+    /// The last snapshot told, and when.
+    told: Option<(Instant, Arc<Snapshot>)>,
+}
+
+/// What a reader is told next.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A snapshot.
+    Progress(Arc<Snapshot>),
+    /// The end. Nothing comes after it.
+    Ended(Arc<ModelEnded>),
+    /// The operation is gone without an end: the service broke off.
+    Gone,
+}
+
+/// One caller of a long RPC.
+struct Following {
+    subscription: ModelSubscription,
+    pace: Pace,
+    audit: Audit,
+    backend: String,
+    ended: bool,
+}
+
+/// Follows an operation that was started or joined; or refuses, when it was not.
+pub(super) fn follow<T: Follow>(
+    started: Result<ModelSubscription, Failure>,
+    backend: String,
+    mut audit: Audit,
+) -> Result<Response<Responses<T>>, Status> {
+    let mut subscription = match started {
+        Ok(subscription) => subscription,
+        Err(failure) => {
+            audit.end(Some(&failure));
+            return Err(status::of(&failure));
+        }
+    };
+    audit.operation(subscription.id());
+    let pace = Pace::new(subscription.status().clone(), None);
+    let following = Following { subscription, pace, audit, backend, ended: false };
+    Ok(Response::new(futures::stream::unfold(following, next).boxed()))
+}
+
+async fn next<T: Follow>(mut following: Following) -> Option<(Result<T, Status>, Following)> {
+    if following.ended {
+        return None;
+    }
+    let (id, joined) = (following.subscription.id(), following.subscription.joined());
+    let item = match following.pace.next().await {
+        Told::Progress(snapshot) => Ok(T::progress(encode::progress(id, &snapshot, joined))),
+        Told::Ended(ended) => {
+            following.ended = true;
+            match &ended.result {
+                Ok(outcome) => {
+                    following.audit.end(None);
+                    Ok(T::result(&following.backend, outcome))
+                }
+                Err(failure) => {
+                    let failure = failure.clone().with("operationId", id);
+                    following.audit.end(Some(&failure));
+                    Err(status::of(&failure))
+                }
+            }
+        }
+        Told::Gone => {
+            following.ended = true;
+            Err(gone(id))
+        }
+    };
+    Some((item, following))
+}
+
+/// The status of an operation that vanished.
+pub(super) fn gone(id: Uuid) -> Status {
+    let message = format!("operation {id} broke off by a fault of this service");
+    status::of(&Failure::new(Reason::Internal, message).with("operationId", id))
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// Paces a reader that knows everything up to `after`, or nothing.
+    pub(super) fn new(status: watch::Receiver<ModelStatus>, after: Option<u64>) -> Self {
+        let now = Arc::clone(&status.borrow().progress);
+        // Who has seen the present snapshot already is told the next one.
+        let told = after.filter(|after| now.sequence <= *after).map(|_| (Instant::now(), now));
+        Self { status, told }
+    }
+
+    /// What the reader is told next. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Told {
+        loop {
+            let now = self.status.borrow_and_update().clone();
+            let due = match &self.told {
+                None => return self.tell(&now.progress),
+                Some((at, last)) if last.sequence == now.progress.sequence => {
+                    if let Some(ended) = now.ended {
+                        return Told::Ended(ended);
+                    }
+                    *at + HEARTBEAT
+                }
+                // The last snapshot before the end is told too, and so is each phase at once.
+                Some((_, last)) if now.ended.is_some() || last.phases != now.progress.phases => {
+                    return self.tell(&now.progress);
+                }
+                Some((at, _)) => *at + SPACING,
+            };
+            match timeout_at(due, self.status.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return self.vanished(),
+                Err(_) => return self.tell(&now.progress),
+            }
+        }
+    }
+
+    fn tell(&mut self, snapshot: &Arc<Snapshot>) -> Told {
+        self.told = Some((Instant::now(), Arc::clone(snapshot)));
+        Told::Progress(Arc::clone(snapshot))
+    }
+
+    /// The sender is gone: what it left is the end, if it left one.
+    fn vanished(&mut self) -> Told {
+        let ended = self.status.borrow().ended.clone();
+        ended.map_or(Told::Gone, Told::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests;

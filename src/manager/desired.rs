@@ -1,0 +1,177 @@
+//! The desired state: each configured model is brought to its level at start, and again whenever it has left it.
+//!
+//! One task a model. It looks at the engine, periodically and when something may have changed, and asks for an operation
+//! only when the model is not as it should be; so nothing is done twice, and callers join what it began. Failures are
+//! retried with back-off, without end: the operator may mend the file, the registry may come back.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use backon::BackoffBuilder as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ensured, Manager, error, request};
+use crate::{
+    config::Ensure,
+    engines::{Desired, Entry},
+    model::{Digest, Failure, Level, ModelName},
+    operation::OnDisconnect,
+};
+
+/// Between two looks at a model that is as it should be.
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+/// Between two tries that fail.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// How the configured models are, by backend and name.
+#[derive(Debug, Default)]
+pub struct States(Mutex<HashMap<(String, ModelName), State>>);
+
+/// How a configured model is.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// None: it is not there.
+    pub reached: Option<Level>,
+    /// The digest that the engine lists now.
+    pub current: Option<Digest>,
+    /// Why it is below its level.
+    pub failure: Option<Failure>,
+    /// The operation that brings it there.
+    pub operation: Option<uuid::Uuid>,
+    /// When it is tried again.
+    pub next_attempt: Option<SystemTime>,
+}
+
+/// Keeps one configured model at its level until `stop`.
+pub async fn keep(manager: Manager, entry: Arc<Entry>, index: usize, stop: CancellationToken) {
+    let Some(desired) = entry.desired.get(index) else { return };
+    let work = async {
+        let mut retries = retries();
+        loop {
+            // Registered before the look, so that a change in between is not missed.
+            let changed = manager.shared.changed.notified();
+            let satisfied = if desired.counts() { attempt(&manager, &entry, desired).await } else { true };
+            if satisfied {
+                retries = self::retries();
+                let _early = tokio::time::timeout(LOOK_INTERVAL, changed).await.is_ok();
+            } else {
+                let delay = retries.next().unwrap_or(LAST_RETRY);
+                manager.desired().update(&entry, desired, |state| {
+                    state.next_attempt = Some(SystemTime::now() + delay);
+                });
+                tokio::time::sleep(delay).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Looks, and does what is missing. True when the model is as it should be.
+async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> bool {
+    let states = manager.desired();
+    match look(entry, desired).await {
+        Ok(Some(digest)) => {
+            states.update(entry, desired, |state| *state = State::at(digest));
+            return true;
+        }
+        Ok(None) => states.update(entry, desired, |state| *state = State::default()),
+        Err(failure) => {
+            states.update(entry, desired, |state| state.failure = Some(failure));
+            return false;
+        }
+    }
+    if desired.spec.ensure == Ensure::OnDemand {
+        // Whoever asks for it brings it; what it needs meanwhile is being told truthfully.
+        return true;
+    }
+    match ensure(manager, entry, desired).await {
+        Ok(digest) => {
+            states.update(entry, desired, |state| *state = State::at(digest));
+            true
+        }
+        Err(failure) => {
+            states.update(entry, desired, |state| *state = State { failure: Some(failure), ..State::default() });
+            false
+        }
+    }
+}
+
+/// The digest, when the model is as it should be.
+async fn look(entry: &Entry, desired: &Desired) -> Result<Option<Digest>, Failure> {
+    let spec = &desired.spec;
+    let Some(engine) = &entry.engine else { return Err(error::not_supported(entry)) };
+    let inspected = engine.backend.inspect(&spec.name).await;
+    let model = inspected.map_err(|error| error::backend(&error, &entry.name, &spec.name))?;
+    let digest = model.map(|model| model.digest.clone());
+    Ok(digest.filter(|digest| spec.digest.as_ref().is_none_or(|pin| pin == digest)))
+}
+
+async fn ensure(manager: &Manager, entry: &Entry, desired: &Desired) -> Result<Digest, Failure> {
+    let request = request::Ensure {
+        backend: entry.name.clone(),
+        model: Some(desired.spec.name.clone()),
+        path: String::new(),
+        options: None,
+        level: None,
+        digest: None,
+        pin: false,
+        insecure: false,
+        dry_run: false,
+        on_disconnect: OnDisconnect::Keep,
+    };
+    let Ensured::Following(mut following) = manager.ensure(request).await? else {
+        return Err(error::not_listed(&entry.name, &desired.spec.name));
+    };
+    let id = following.id();
+    manager.desired().update(entry, desired, |state| state.operation = Some(id));
+    let ended = match following.status().wait_for(|status| status.ended.is_some()).await {
+        Ok(status) => status.ended.clone(),
+        Err(_) => None,
+    };
+    let ended = ended.ok_or_else(|| Manager::operation_not_found(id))?;
+    let outcome = ended.result.clone()?;
+    let model = outcome.model.ok_or_else(|| error::not_listed(&entry.name, &desired.spec.name))?;
+    Ok(model.digest)
+}
+
+fn retries() -> impl Iterator<Item = Duration> {
+    backon::ExponentialBuilder::default()
+        .with_min_delay(FIRST_RETRY)
+        .with_max_delay(LAST_RETRY)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+// === impl States ===
+
+impl States {
+    /// How a configured model is; nothing is known before it was looked at.
+    pub fn get(&self, backend: &str, name: &ModelName) -> State {
+        self.lock().get(&(backend.to_owned(), name.clone())).cloned().unwrap_or_default()
+    }
+
+    fn update(&self, entry: &Entry, desired: &Desired, update: impl FnOnce(&mut State)) {
+        update(self.lock().entry((entry.name.clone(), desired.spec.name.clone())).or_default());
+    }
+
+    /// Values are replaced whole: a panic elsewhere leaves none half-written.
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, ModelName), State>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn at(digest: Digest) -> Self {
+        Self { reached: Some(Level::OnDisk), current: Some(digest), ..Self::default() }
+    }
+}

@@ -1,0 +1,65 @@
+//! EnsureReady, Pull and CreateFromPath: each is one operation that callers share.
+
+use super::{
+    Manager, ModelSubscription, Outcome, error, execute, request,
+    task::Task,
+    work::{OperationKind, first},
+};
+use crate::{model::Failure, operation::OnDisconnect};
+
+/// What EnsureReady comes to.
+#[derive(Debug)]
+pub enum Ensured {
+    /// A dry run: what would be done.
+    Planned(Box<Outcome>),
+    /// An operation to follow.
+    Following(ModelSubscription),
+}
+
+// === impl Manager ===
+
+impl Manager {
+    /// Brings a model to a level, or says what would.
+    pub async fn ensure(&self, request: request::Ensure) -> Result<Ensured, Failure> {
+        let (dry_run, on_disconnect) = (request.dry_run, request.on_disconnect);
+        let task = Task::ensure(self, request)?;
+        if dry_run {
+            return Ok(Ensured::Planned(Box::new(execute::dry_run(self, &task).await?)));
+        }
+        Ok(Ensured::Following(self.start(task, on_disconnect).await?))
+    }
+
+    /// Fetches a model.
+    pub async fn pull(&self, request: request::Pull) -> Result<ModelSubscription, Failure> {
+        let on_disconnect = request.on_disconnect;
+        self.start(Task::pull(self, request)?, on_disconnect).await
+    }
+
+    /// Makes a model from files.
+    pub async fn create(&self, request: request::Create) -> Result<ModelSubscription, Failure> {
+        let on_disconnect = request.on_disconnect;
+        self.start(Task::create(self, request)?, on_disconnect).await
+    }
+
+    async fn start(&self, task: Task, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Failure> {
+        let key = (task.engine.id.clone(), task.name.clone());
+        let (label, content) = (task.label(), task.content());
+        let manager = self.clone();
+        let job = |reporter| execute::run(manager, task, reporter);
+        let started = self.operations().join_or_start(key, label, content, on_disconnect, first(), job).await;
+        started.map_err(error::refused)
+    }
+}
+
+// === impl OperationKind ===
+
+impl OperationKind {
+    /// As logs and tables spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EnsureReady => "ensure",
+            Self::Pull => "pull",
+            Self::CreateFromPath => "create",
+        }
+    }
+}

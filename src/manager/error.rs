@@ -1,0 +1,145 @@
+//! From the errors of the rooms below to what callers are told. Causes are logged where the work ends, not here.
+
+use std::time::Duration;
+
+use super::Label;
+use crate::{
+    backend::{self, Kind},
+    engines::{Entry, Setup},
+    model::{Capability, Digest, Failure, ModelName, Reason},
+    operation::Refused,
+    source,
+};
+
+/// When a caller should ask an engine again that did not answer: about the time that a probe takes to see it back.
+const RETRY_UNREACHABLE: Duration = Duration::from_secs(5);
+/// When a caller should ask again that was refused because too much runs.
+const RETRY_BUSY: Duration = Duration::from_secs(10);
+
+pub(super) fn no_backend() -> Failure {
+    let message = "no backend of the configuration is supported by this version: see `model-control describe`";
+    Failure::new(Reason::BackendNotFound, message)
+}
+
+pub(super) fn backend_not_found(name: &str, setup: &Setup) -> Failure {
+    let known: Vec<_> = setup.entries.iter().take(16).map(|entry| entry.name.as_str()).collect();
+    let message = format!("there is no backend `{}`: there is {}", short(name), known.join(", "));
+    Failure::new(Reason::BackendNotFound, message).with("backend", short(name))
+}
+
+pub(super) fn not_supported(entry: &Entry) -> Failure {
+    let message = format!(
+        "backend `{}` has the framework `{}`, which this version does not support",
+        entry.name,
+        short(&entry.framework)
+    );
+    Failure::new(Reason::FrameworkNotSupported, message)
+        .with("backend", &entry.name)
+        .with("framework", short(&entry.framework))
+}
+
+pub(super) fn cannot(backend: &str, capability: Capability) -> Failure {
+    let message = format!("backend `{backend}` cannot {capability}: `model-control describe` lists what it can do");
+    Failure::new(Reason::BackendCannot(capability), message).with("backend", backend)
+}
+
+pub(super) fn which_model(backend: &str, configured: usize) -> Failure {
+    let why = if configured == 0 { "has no configured model" } else { "has several configured models" };
+    Failure::new(Reason::RequestInvalid, format!("backend `{backend}` {why}: name one"))
+        .with("backend", backend)
+        .violation("model", format!("may be empty only when the backend has one configured model; it {why}"))
+}
+
+pub(super) fn refused(refused: Refused<Label>) -> Failure {
+    match refused {
+        Refused::Conflict { id, label } => {
+            let message = format!(
+                "operation {id} is working on `{}` with other content: follow it or cancel it, then ask again",
+                label.name
+            );
+            Failure::new(Reason::OperationConflict, message)
+                .with("operationId", id)
+                .with("model", &label.name)
+                .with("backend", &label.backend)
+        }
+        Refused::TooMany { limit } => {
+            let message = format!("{limit} operations are running, which is the limit: ask again when one has ended");
+            Failure::new(Reason::TooManyOperations, message).with("limit", limit).retry_after(RETRY_BUSY)
+        }
+        Refused::ShuttingDown => Failure::new(Reason::ShuttingDown, "the service is shutting down: ask its successor")
+            .retry_after(RETRY_UNREACHABLE),
+    }
+}
+
+/// An engine's failure at work on a model.
+pub(super) fn backend(error: &backend::Error, entry: &str, name: &ModelName) -> Failure {
+    at(engine(error, entry), entry, name)
+}
+
+/// An engine's failure at work on no model in particular.
+pub(super) fn engine(error: &backend::Error, entry: &str) -> Failure {
+    let told = |reason| Failure::new(reason, error.message.clone());
+    let failure = match &error.kind {
+        Kind::Unreachable => {
+            let message = format!("backend `{entry}` does not answer: {}", error.message);
+            Failure::new(Reason::BackendUnreachable, message).retry_after(RETRY_UNREACHABLE)
+        }
+        Kind::Busy(delay) => told(Reason::BackendBusy).retry_after(delay.unwrap_or(RETRY_BUSY)),
+        Kind::NotFound => told(Reason::ModelNotFound),
+        Kind::Exists => told(Reason::ModelExists),
+        Kind::FileInvalid => told(Reason::ModelFileInvalid).violation("path", &error.message),
+        Kind::SourceNotUsable => told(Reason::PathNotUsable).violation("path", &error.message),
+        Kind::Cannot(capability) => told(Reason::BackendCannot(*capability)),
+        Kind::MissingPart => told(Reason::EngineMissingPart).violation(entry, &error.message),
+        Kind::DiskFull { need, have } => told(Reason::DiskFull).with("needBytes", need).with("haveBytes", have),
+        Kind::DigestMismatch => told(Reason::DigestMismatch),
+        Kind::PinMismatch => told(Reason::DigestPinMismatch).violation("digest", &error.message),
+        Kind::Stalled => told(Reason::EngineStalled),
+        Kind::Interrupted => told(Reason::Interrupted),
+        Kind::Protocol => told(Reason::BackendProtocol),
+        // Nothing internal in the text: the log has it.
+        Kind::Internal => {
+            Failure::new(Reason::Internal, format!("backend `{entry}` failed by a fault of this service: see its log"))
+        }
+    };
+    failure.with("backend", entry)
+}
+
+/// What a path leads to cannot be opened.
+pub(super) fn source(error: &source::Error, entry: &str, name: &ModelName) -> Failure {
+    let reason = match error {
+        source::Error::NotAbsolute => Reason::RequestInvalid,
+        source::Error::NotAllowed { .. } => Reason::PathNotAllowed,
+        source::Error::NotFound { .. } => Reason::PathNotFound,
+        source::Error::NotUsable { .. } => Reason::PathNotUsable,
+    };
+    let failure = Failure::new(reason, error.to_string());
+    let failure = if reason == Reason::PathNotAllowed { failure } else { failure.violation("path", error) };
+    at(failure, entry, name)
+}
+
+/// The engine lists the model with another digest than the pinned one.
+pub(super) fn pin_mismatch(entry: &str, name: &ModelName, pin: Option<&Digest>, present: &Digest) -> Failure {
+    let wanted = pin.map_or_else(|| "another".to_owned(), Digest::to_string);
+    let message = format!("`{name}` has the digest {present}, and {wanted} is pinned: nothing was replaced");
+    let failure = Failure::new(Reason::DigestPinMismatch, message)
+        .with("digest", wanted)
+        .with("presentDigest", present)
+        .violation("digest", format!("the model that is there has {present}"));
+    at(failure, entry, name)
+}
+
+/// The engine reported success, and does not list the model.
+pub(super) fn not_listed(entry: &str, name: &ModelName) -> Failure {
+    let message = format!("backend `{entry}` reported success, but does not list `{name}`");
+    at(Failure::new(Reason::BackendProtocol, message), entry, name)
+}
+
+fn at(failure: Failure, entry: &str, name: &ModelName) -> Failure {
+    failure.with("backend", entry).with("model", name)
+}
+
+/// Text of a caller's in a message of ours: no longer than a name may be.
+fn short(text: &str) -> String {
+    text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

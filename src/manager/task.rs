@@ -1,0 +1,170 @@
+//! What an operation is to do, resolved: the entry, the engine, and what the configuration adds to the request.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    Label, Manager, OperationKind,
+    plan::{Origin, Wanted},
+    request,
+    work::Content,
+};
+use crate::{
+    engines::{Engine, Entry},
+    model::{Capability, Digest, Failure, ImportOptions, Level, ModelName, Reason},
+};
+
+/// Resolved work on one model.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) kind: OperationKind,
+    pub(super) entry: Arc<Entry>,
+    pub(super) engine: Engine,
+    pub(super) name: ModelName,
+    pub(super) from: From,
+    pub(super) digest: Option<Digest>,
+    pub(super) level: Level,
+}
+
+/// Where the model comes from when it is not there.
+#[derive(Debug, Clone)]
+pub(super) enum From {
+    Registry { insecure: bool },
+    Path { path: Path, options: Box<ImportOptions>, replace: bool },
+}
+
+/// A path and whose word it is: a caller's stays beneath the roots, the operator's needs none.
+#[derive(Debug, Clone)]
+pub(super) enum Path {
+    Caller(String),
+    Operator(PathBuf),
+}
+
+// === impl Task ===
+
+impl Task {
+    /// EnsureReady: what the request leaves unset comes from the configured entry.
+    pub(super) fn ensure(manager: &Manager, request: request::Ensure) -> Result<Self, Failure> {
+        let (entry, engine) = manager.entry(&request.backend)?;
+        let name = match (request.model, entry.desired.as_slice()) {
+            (Some(name), _) => name,
+            (None, [only]) => only.spec.name.clone(),
+            (None, configured) => return Err(super::error::which_model(&entry.name, configured.len())),
+        };
+        let configured = entry.desired.iter().find(|desired| desired.spec.name == name);
+        if let Some(desired) = configured {
+            desired.ask();
+        }
+        let spec = configured.map(|desired| &desired.spec);
+        let level = request.level.or(spec.map(|spec| spec.level)).unwrap_or(Level::OnDisk);
+        let path = if request.path.is_empty() {
+            spec.and_then(|spec| spec.path.clone()).map(Path::Operator)
+        } else {
+            Some(Path::Caller(request.path))
+        };
+        let from = match path {
+            Some(path) => {
+                let options = request.options.or(spec.map(|spec| spec.options.clone())).unwrap_or_default();
+                From::Path { path, options: Box::new(options), replace: false }
+            }
+            None if request.options.is_some() => {
+                let message = "import_options say how a model is made from files, and there is no path to make it from";
+                return Err(Failure::new(Reason::RequestInvalid, message)
+                    .violation("import_options", "needs `path`, or a configured one"));
+            }
+            None => From::Registry { insecure: request.insecure || spec.is_some_and(|spec| spec.insecure) },
+        };
+        let digest = request.digest.or(spec.and_then(|spec| spec.digest.clone()));
+        let task = Self { kind: OperationKind::EnsureReady, entry, engine, name, from, digest, level };
+        if level > Level::OnDisk || request.pin {
+            task.require(Capability::Load)?;
+        }
+        Ok(task)
+    }
+
+    /// Pull: what was asked for and nothing else.
+    pub(super) fn pull(manager: &Manager, request: request::Pull) -> Result<Self, Failure> {
+        let (entry, engine) = manager.entry(&request.backend)?;
+        let task = Self {
+            kind: OperationKind::Pull,
+            entry,
+            engine,
+            name: request.model,
+            from: From::Registry { insecure: request.insecure },
+            digest: request.digest,
+            level: Level::OnDisk,
+        };
+        task.require(Capability::Pull)?;
+        Ok(task)
+    }
+
+    /// CreateFromPath: likewise.
+    pub(super) fn create(manager: &Manager, request: request::Create) -> Result<Self, Failure> {
+        let (entry, engine) = manager.entry(&request.backend)?;
+        let task = Self {
+            kind: OperationKind::CreateFromPath,
+            entry,
+            engine,
+            name: request.model,
+            from: From::Path {
+                path: Path::Caller(request.path),
+                options: Box::new(request.options),
+                replace: request.replace,
+            },
+            digest: None,
+            level: Level::OnDisk,
+        };
+        task.require(Capability::Create)?;
+        Ok(task)
+    }
+
+    /// Fails unless the engine can do this now.
+    pub(super) fn require(&self, capability: Capability) -> Result<(), Failure> {
+        if self.engine.backend.capabilities().contains(&capability) {
+            return Ok(());
+        }
+        Err(super::error::cannot(&self.entry.name, capability))
+    }
+
+    /// What the plan is made against.
+    pub(super) fn wanted(&self) -> Wanted {
+        let origin = match &self.from {
+            From::Registry { .. } => Origin::Registry(self.name.host().to_owned()),
+            From::Path { path, .. } => Origin::Path(path.file_name()),
+        };
+        Wanted { origin, digest: self.digest.clone(), level: self.level }
+    }
+
+    /// What another caller must want too, to share the operation.
+    pub(super) fn content(&self) -> Content {
+        match &self.from {
+            From::Registry { insecure } => Content::Registry { digest: self.digest.clone(), insecure: *insecure },
+            From::Path { path, options, replace } => Content::Path {
+                path: match path {
+                    Path::Caller(path) => path.clone(),
+                    Path::Operator(path) => path.display().to_string(),
+                },
+                digest: self.digest.clone(),
+                options: options.clone(),
+                replace: *replace,
+            },
+        }
+    }
+
+    /// What describes it to people.
+    pub(super) fn label(&self) -> Label {
+        Label { kind: self.kind, backend: self.entry.name.clone(), name: self.name.clone() }
+    }
+}
+
+// === impl Path ===
+
+impl Path {
+    /// Without its folder: the operator's folders are nobody's business.
+    pub(super) fn file_name(&self) -> String {
+        let path = match self {
+            Self::Caller(path) => std::path::Path::new(path),
+            Self::Operator(path) => path,
+        };
+        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}

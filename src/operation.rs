@@ -1,0 +1,209 @@
+//! Single flight that outlives its callers: register or join, follow, cancel, end exactly once.
+//!
+//! It knows no model: what is worked on, what conflicts, how progress looks and what comes of it are the types of a [`Work`].
+//!
+//! ```text
+//! join_or_start ──> table (one lock) ──> driver task ──> job(Reporter)
+//!       │                                    │
+//!       └── Subscription <── watch ──────────┘
+//! ```
+//!
+//! Two orders matter. An operation *leaves the table before its end is published*, else a caller that saw the end and calls
+//! again would join a dead one. It is *given up under the lock under which callers join*, else a new caller could join what
+//! is being cancelled; who comes in between waits for its end and starts anew.
+//!
+//! A subscriber that is slow misses snapshots, and holds nobody up: the newest value is kept, nothing is queued.
+
+use std::{fmt, hash::Hash, sync::Arc, time::SystemTime};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+mod driver;
+mod report;
+mod subscription;
+mod table;
+
+pub use self::{report::Reporter, subscription::Subscription, table::Operations};
+
+/// The types of one kind of work.
+pub trait Work: Send + Sync + Sized + 'static {
+    /// What one operation at a time may work on.
+    type Key: Clone + Eq + Hash + fmt::Debug + Send + Sync;
+    /// What two callers must agree on to share an operation.
+    type Content: PartialEq + Send + Sync;
+    /// What describes it to people.
+    type Label: Clone + fmt::Debug + Send + Sync;
+    /// How far it has come: a complete value.
+    type Progress: Clone + Send + Sync;
+    /// What came of it.
+    type Outcome: Clone + Send + Sync;
+    /// Why nothing came of it.
+    type Failure: Clone + Send + Sync;
+
+    /// The failure of work that was stopped.
+    fn stopped(id: Uuid, why: Why) -> Self::Failure;
+    /// The failure of work that broke off by a fault of ours.
+    fn fault(id: Uuid) -> Self::Failure;
+}
+
+/// What a caller's leaving does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// The work goes on.
+    Keep,
+    /// The work is cancelled when the last caller leaves, if all of them asked for this.
+    Cancel,
+}
+
+/// Why work was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Somebody cancelled it.
+    Cancelled,
+    /// All its callers left.
+    Abandoned,
+    /// The service ends.
+    ShuttingDown,
+}
+
+/// How a job ends.
+#[derive(Debug)]
+pub enum End<W: Work> {
+    /// With an outcome.
+    Done(W::Outcome),
+    /// With a failure.
+    Failed(W::Failure),
+    /// It was told to stop, and did as far as it could.
+    Stopped {
+        /// What goes on all the same.
+        continues: Option<String>,
+    },
+}
+
+/// An operation as it is now.
+pub struct View<W: Work> {
+    /// Version 7: newer ones sort later.
+    pub id: Uuid,
+    /// What it is.
+    pub label: W::Label,
+    /// When it was registered.
+    pub create_time: SystemTime,
+    /// Callers that follow it now.
+    pub subscribers: usize,
+    /// Where it is.
+    pub status: Status<W>,
+}
+
+/// The part of an operation that changes.
+pub struct Status<W: Work> {
+    /// Waits until the job says that it runs.
+    pub running: bool,
+    /// The newest snapshot.
+    pub progress: Arc<W::Progress>,
+    /// Set once, last.
+    pub ended: Option<Arc<Ended<W>>>,
+}
+
+/// An operation's end.
+pub struct Ended<W: Work> {
+    /// When.
+    pub time: SystemTime,
+    /// What came of it.
+    pub result: Result<W::Outcome, W::Failure>,
+    /// It was stopped.
+    pub cancelled: bool,
+    /// It was stopped, but this goes on.
+    pub continues: Option<String>,
+}
+
+/// Why an operation was not started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused<L> {
+    /// Other work on the same key is running.
+    #[error("operation {id} is working on it with other content")]
+    Conflict {
+        /// The running one.
+        id: Uuid,
+        /// What that is.
+        label: L,
+    },
+    /// As many run as may.
+    #[error("{limit} operations are running, which is the limit")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// No new work is taken.
+    #[error("no new work is taken")]
+    ShuttingDown,
+}
+
+/// Bounds of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Operations that run at a time.
+    pub running: usize,
+    /// Ended ones that are remembered.
+    pub ended: usize,
+    /// How long.
+    pub ended_for: std::time::Duration,
+}
+
+/// One operation: fixed facts, and the one value that changes.
+struct Record<W: Work> {
+    id: Uuid,
+    key: W::Key,
+    content: W::Content,
+    label: W::Label,
+    create_time: SystemTime,
+    status: watch::Sender<Status<W>>,
+    stop: report::Stop,
+}
+
+// === impl Status ===
+
+impl<W: Work> Clone for Status<W> {
+    fn clone(&self) -> Self {
+        Self {
+            running: self.running,
+            progress: Arc::clone(&self.progress),
+            ended: self.ended.clone(),
+        }
+    }
+}
+
+impl<W: Work> fmt::Debug for Status<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status")
+            .field("running", &self.running)
+            .field("ended", &self.ended.is_some())
+            .finish()
+    }
+}
+
+// === impl View ===
+
+impl<W: Work> fmt::Debug for View<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("id", &self.id)
+            .field("label", &self.label)
+            .field("status", &self.status)
+            .finish()
+    }
+}
+
+// === impl Ended ===
+
+impl<W: Work> fmt::Debug for Ended<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ended")
+            .field("time", &self.time)
+            .field("cancelled", &self.cancelled)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,332 @@
+//! The table of operations, under one lock that is never held across an await.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Instant, SystemTime},
+};
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{
+    End, Limits, OnDisconnect, Record, Refused, Reporter, Status, Subscription, View, Why, Work, driver, report::Stop,
+};
+
+/// All operations. Cheap to clone: a handle.
+pub struct Operations<W: Work> {
+    inner: Arc<Inner<W>>,
+}
+
+struct Inner<W: Work> {
+    limits: Limits,
+    tasks: TaskTracker,
+    table: Mutex<Table<W>>,
+}
+
+struct Table<W: Work> {
+    running: HashMap<W::Key, Running<W>>,
+    /// Running and remembered ones. Ordered by age, for ids of version 7 are.
+    by_id: BTreeMap<Uuid, Arc<Record<W>>>,
+    /// Oldest end first.
+    ended: VecDeque<(Instant, Uuid)>,
+    draining: bool,
+}
+
+struct Running<W: Work> {
+    record: Arc<Record<W>>,
+    subscribers: usize,
+    /// Somebody wanted it to go on without callers.
+    keep: bool,
+    /// It was told to stop: nobody joins any more.
+    leaving: bool,
+}
+
+/// What a look under the lock found.
+enum Found<W: Work> {
+    Subscribed(Subscription<W>),
+    /// A leaving one is in the way; wait for its end.
+    Wait(watch::Receiver<Status<W>>),
+    Free,
+}
+
+// === impl Operations ===
+
+impl<W: Work> Operations<W> {
+    /// An empty table.
+    pub fn new(limits: Limits) -> Self {
+        let table = Table {
+            running: HashMap::new(),
+            by_id: BTreeMap::new(),
+            ended: VecDeque::new(),
+            draining: false,
+        };
+        Self {
+            inner: Arc::new(Inner {
+                limits,
+                tasks: TaskTracker::new(),
+                table: Mutex::new(table),
+            }),
+        }
+    }
+
+    /// Joins the operation that works on `key` with the same content, or starts one that runs `job`.
+    ///
+    /// Waits only while one that was told to stop is cleaning up on the same key. When the caller goes meanwhile, nothing
+    /// was started.
+    pub async fn join_or_start<J, F>(
+        &self,
+        key: W::Key,
+        label: W::Label,
+        content: W::Content,
+        on_disconnect: OnDisconnect,
+        first: W::Progress,
+        job: J,
+    ) -> Result<Subscription<W>, Refused<W::Label>>
+    where
+        J: FnOnce(Reporter<W>) -> F,
+        F: Future<Output = End<W>> + Send + 'static,
+    {
+        loop {
+            let mut waiting = {
+                let mut table = self.lock();
+                match self.find(&mut table, &key, &content, on_disconnect)? {
+                    Found::Subscribed(subscription) => return Ok(subscription),
+                    Found::Wait(status) => status,
+                    Found::Free => return Ok(self.start(&mut table, key, label, content, on_disconnect, first, job)),
+                }
+            };
+            // An error means that the record is gone, which is an end too.
+            let _ended = waiting.wait_for(|status| status.ended.is_some()).await.is_ok();
+        }
+    }
+
+    /// One operation, running or remembered.
+    pub fn get(&self, id: Uuid) -> Option<View<W>> {
+        let mut table = self.lock();
+        self.forget_old(&mut table);
+        table.by_id.get(&id).map(|record| table.view(record))
+    }
+
+    /// Newest first, from the one after `before` on: at most `limit` that `wanted` lets pass.
+    pub fn list(&self, before: Option<Uuid>, limit: usize, wanted: impl Fn(&View<W>) -> bool) -> Vec<View<W>> {
+        let mut table = self.lock();
+        self.forget_old(&mut table);
+        let older = table.by_id.range(..before.unwrap_or(Uuid::max())).rev();
+        older
+            .map(|(_, record)| table.view(record))
+            .filter(wanted)
+            .take(limit)
+            .collect()
+    }
+
+    /// Follows an operation without being counted as its caller.
+    pub fn watch(&self, id: Uuid) -> Option<watch::Receiver<Status<W>>> {
+        self.lock().by_id.get(&id).map(|record| record.status.subscribe())
+    }
+
+    /// Tells an operation to stop, for all its callers, and waits until it has. One that has ended stays as it is.
+    pub async fn cancel(&self, id: Uuid) -> Option<View<W>> {
+        let mut status = {
+            let mut table = self.lock();
+            let record = Arc::clone(table.by_id.get(&id)?);
+            if let Some(running) = table
+                .running
+                .get_mut(&record.key)
+                .filter(|running| running.record.id == id)
+            {
+                running.leaving = true;
+                record.stop.request(Why::Cancelled);
+            }
+            record.status.subscribe()
+        };
+        let _ended = status.wait_for(|status| status.ended.is_some()).await.is_ok();
+        self.get(id)
+    }
+
+    /// Takes no new work from now on.
+    pub fn drain(&self) {
+        self.lock().draining = true;
+    }
+
+    /// Stops all operations and waits for their ends. The caller bounds the wait.
+    pub async fn shutdown(&self) {
+        {
+            let mut table = self.lock();
+            table.draining = true;
+            for running in table.running.values_mut() {
+                running.leaving = true;
+                running.record.stop.request(Why::ShuttingDown);
+            }
+        }
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    pub(super) fn leave(&self, id: Uuid, key: &W::Key) {
+        let mut table = self.lock();
+        let Some(running) = table.running.get_mut(key).filter(|running| running.record.id == id) else {
+            return;
+        };
+        running.subscribers -= 1;
+        if running.subscribers == 0 && !running.keep {
+            running.leaving = true;
+            running.record.stop.request(Why::Abandoned);
+        }
+    }
+
+    /// Moves an operation from the running to the remembered ones.
+    pub(super) fn retire(&self, record: &Record<W>) {
+        let mut table = self.lock();
+        if table
+            .running
+            .get(&record.key)
+            .is_some_and(|running| running.record.id == record.id)
+        {
+            table.running.remove(&record.key);
+        }
+        table.ended.push_back((Instant::now(), record.id));
+        self.forget_old(&mut table);
+    }
+
+    fn find(
+        &self,
+        table: &mut Table<W>,
+        key: &W::Key,
+        content: &W::Content,
+        on_disconnect: OnDisconnect,
+    ) -> Result<Found<W>, Refused<W::Label>> {
+        if table.draining {
+            return Err(Refused::ShuttingDown);
+        }
+        let count = table.running.len();
+        let Some(running) = table.running.get_mut(key) else {
+            let limit = self.inner.limits.running;
+            return if count < limit {
+                Ok(Found::Free)
+            } else {
+                Err(Refused::TooMany { limit })
+            };
+        };
+        let record = &running.record;
+        if running.leaving {
+            return Ok(Found::Wait(record.status.subscribe()));
+        }
+        if record.content != *content {
+            return Err(Refused::Conflict {
+                id: record.id,
+                label: record.label.clone(),
+            });
+        }
+        running.subscribers += 1;
+        running.keep |= on_disconnect == OnDisconnect::Keep;
+        let status = record.status.subscribe();
+        Ok(Found::Subscribed(Subscription::new(
+            self.clone(),
+            record.id,
+            key.clone(),
+            true,
+            status,
+        )))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record, given once")]
+    fn start<J, F>(
+        &self,
+        table: &mut Table<W>,
+        key: W::Key,
+        label: W::Label,
+        content: W::Content,
+        on_disconnect: OnDisconnect,
+        first: W::Progress,
+        job: J,
+    ) -> Subscription<W>
+    where
+        J: FnOnce(Reporter<W>) -> F,
+        F: Future<Output = End<W>> + Send + 'static,
+    {
+        let status = Status {
+            running: false,
+            progress: Arc::new(first),
+            ended: None,
+        };
+        let (status, receiver) = watch::channel(status);
+        let record = Arc::new(Record {
+            id: Uuid::now_v7(),
+            key: key.clone(),
+            content,
+            label,
+            create_time: SystemTime::now(),
+            status,
+            stop: Stop::default(),
+        });
+        let running = Running {
+            record: Arc::clone(&record),
+            subscribers: 1,
+            keep: on_disconnect == OnDisconnect::Keep,
+            leaving: false,
+        };
+        table.running.insert(key.clone(), running);
+        table.by_id.insert(record.id, Arc::clone(&record));
+        let id = record.id;
+        let span = tracing::info_span!(parent: None, "operation", operation.id = %id, operation.label = ?record.label);
+        let job = job(Reporter::new(Arc::clone(&record)));
+        self.inner
+            .tasks
+            .spawn(driver::drive(self.clone(), record, job).instrument(span));
+        Subscription::new(self.clone(), id, key, false, receiver)
+    }
+
+    /// Ended ones go by count and by age.
+    fn forget_old(&self, table: &mut Table<W>) {
+        while let Some(&(ended, id)) = table.ended.front() {
+            if table.ended.len() <= self.inner.limits.ended && ended.elapsed() <= self.inner.limits.ended_for {
+                break;
+            }
+            table.ended.pop_front();
+            table.by_id.remove(&id);
+        }
+    }
+
+    /// A panic under the lock leaves whole entries only: the table stays usable.
+    fn lock(&self) -> MutexGuard<'_, Table<W>> {
+        self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W: Work> Clone for Operations<W> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<W: Work> std::fmt::Debug for Operations<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operations")
+            .field("limits", &self.inner.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Table ===
+
+impl<W: Work> Table<W> {
+    fn view(&self, record: &Record<W>) -> View<W> {
+        let running = self
+            .running
+            .get(&record.key)
+            .filter(|running| running.record.id == record.id);
+        View {
+            id: record.id,
+            label: record.label.clone(),
+            create_time: record.create_time,
+            subscribers: running.map_or(0, |running| running.subscribers),
+            status: record.status.borrow().clone(),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Whether engines answer and what they list: the only writer of health.
+//!
+//! Each engine is probed periodically, with jitter, one probe at a time, under a timeout of its own; a change of what may be
+//! there nudges it. It goes down after [`FAILURES`] failed probes in a row and comes up after one good one: an engine that
+//! flaps for a moment takes nobody out of service, one that is back is used at once. Nothing counts as ready before it has
+//! been seen to be, and a question about health never reaches an engine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    backend::{Backend, Error},
+    engines::{Engine, Entry, Setup},
+    model::{Capability, ModelInfo, ModelName},
+};
+
+mod health;
+mod prober;
+
+pub use self::health::Serving;
+pub use crate::engines::Desired;
+
+/// Failed probes in a row until an engine counts as down.
+const FAILURES: u32 = 3;
+/// An engine that has not answered by then has failed the probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How everything is: one complete value.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    /// In the order of the configuration.
+    pub backends: Vec<BackendState>,
+    /// The service is shutting down: nothing serves any more.
+    pub draining: bool,
+}
+
+/// How one backend is.
+#[derive(Debug, Clone)]
+pub struct BackendState {
+    /// The entry; its engine is none when the framework is not supported.
+    pub entry: Arc<Entry>,
+    /// What the last probes saw.
+    pub seen: Seen,
+}
+
+/// What the last probes of an engine saw.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// It answers. False before the first answer.
+    pub answers: bool,
+    /// Its version, when it has told it.
+    pub version: String,
+    /// When it last answered.
+    pub last_time: Option<SystemTime>,
+    /// Why the last probe failed.
+    pub failure: Option<Error>,
+    /// The models it listed last.
+    pub models: Arc<BTreeMap<ModelName, Arc<ModelInfo>>>,
+}
+
+/// Publishes readiness.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    readiness: watch::Sender<Arc<Readiness>>,
+}
+
+// === impl Publisher ===
+
+impl Publisher {
+    /// Nothing has been seen yet.
+    pub fn new(setup: &Setup) -> Self {
+        let state = |entry: &Arc<Entry>| BackendState { entry: Arc::clone(entry), seen: Seen::default() };
+        let backends = setup.entries.iter().map(state).collect();
+        Self { readiness: watch::Sender::new(Arc::new(Readiness { backends, draining: false })) }
+    }
+
+    /// The value that changes.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Readiness>> {
+        self.readiness.subscribe()
+    }
+
+    /// Probes each engine of `setup` until `stop`.
+    pub fn probe(
+        &self,
+        setup: &Setup,
+        interval: Duration,
+        changed: &Arc<Notify>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let mut probed: Vec<&Engine> = Vec::new();
+        for (_, engine) in setup.supported() {
+            if probed.iter().any(|known| known.id == engine.id) {
+                continue;
+            }
+            probed.push(engine);
+            let prober = prober::Prober::new(self.clone(), engine.clone(), interval, Arc::clone(changed));
+            tasks.spawn(stop.clone().run_until_cancelled_owned(prober.run()));
+        }
+    }
+
+    /// From now on nothing serves.
+    pub fn drain(&self) {
+        self.update(|readiness| readiness.draining = true);
+    }
+
+    fn publish(&self, engine: &Engine, seen: &Seen) {
+        self.update(|readiness| {
+            for state in &mut readiness.backends {
+                if state.entry.engine.as_ref().is_some_and(|own| own.id == engine.id) {
+                    state.seen = seen.clone();
+                }
+            }
+        });
+    }
+
+    fn update(&self, update: impl FnOnce(&mut Readiness)) {
+        self.readiness.send_modify(|readiness| update(Arc::make_mut(readiness)));
+    }
+}
+
+// === impl BackendState ===
+
+impl BackendState {
+    /// The engine, when the framework is supported.
+    pub fn backend(&self) -> Option<&dyn Backend> {
+        self.entry.engine.as_ref().map(|engine| &*engine.backend)
+    }
+
+    /// Where the engine is; empty without one.
+    pub fn endpoint(&self) -> String {
+        self.backend().map(Backend::endpoint).unwrap_or_default()
+    }
+
+    /// What it can do now.
+    pub fn capabilities(&self) -> BTreeSet<Capability> {
+        self.backend().map(Backend::capabilities).unwrap_or_default()
+    }
+
+    /// Every configured model that counts is at its level.
+    pub fn satisfied(&self) -> bool {
+        self.entry.desired.iter().filter(|desired| desired.counts()).all(|desired| self.has(desired))
+    }
+
+    /// The model is listed, with the pinned digest when one is pinned.
+    pub fn has(&self, desired: &Desired) -> bool {
+        let model = self.seen.models.get(&desired.spec.name);
+        model.is_some_and(|model| desired.spec.digest.as_ref().is_none_or(|pin| *pin == model.digest))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Probes one engine.
+
+use std::{sync::Arc, time::Duration};
+
+use std::time::SystemTime;
+use tokio::{sync::Notify, time::timeout};
+
+use super::{FAILURES, PROBE_TIMEOUT, Publisher, Seen};
+use crate::{
+    backend::{Error, Kind},
+    engines::Engine,
+};
+
+/// The task that probes one engine. Ends when it is cancelled.
+pub(super) struct Prober {
+    publisher: Publisher,
+    engine: Engine,
+    interval: Duration,
+    changed: Arc<Notify>,
+    seen: Seen,
+    failures: u32,
+}
+
+// === impl Prober ===
+
+impl Prober {
+    pub(super) fn new(publisher: Publisher, engine: Engine, interval: Duration, changed: Arc<Notify>) -> Self {
+        Self { publisher, engine, interval, changed, seen: Seen::default(), failures: 0 }
+    }
+
+    pub(super) async fn run(mut self) {
+        let changed = Arc::clone(&self.changed);
+        loop {
+            // Registered before the probe, so that a change during it is probed again.
+            let mut nudge = std::pin::pin!(changed.notified());
+            nudge.as_mut().enable();
+            let probed = timeout(PROBE_TIMEOUT, self.look()).await;
+            let late = || {
+                Error::new(Kind::Unreachable, format!("no answer within {} seconds", PROBE_TIMEOUT.as_secs()))
+            };
+            self.note(probed.unwrap_or_else(|_| Err(late())));
+            self.publisher.publish(&self.engine, &self.seen);
+            // Jitter of a tenth keeps probes of many services apart.
+            let wait = self.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
+            let _nudged = timeout(wait, nudge).await.is_ok();
+        }
+    }
+
+    async fn look(&self) -> Result<Seen, Error> {
+        let backend = &self.engine.backend;
+        let version = backend.probe().await?;
+        let models = backend.list().await?;
+        // An unchanged list keeps its allocation: most probes change nothing.
+        let same = models.len() == self.seen.models.len()
+            && models.iter().all(|model| self.seen.models.get(&model.name).is_some_and(|known| known == model));
+        let models = if same {
+            Arc::clone(&self.seen.models)
+        } else {
+            Arc::new(models.into_iter().map(|model| (model.name.clone(), model)).collect())
+        };
+        Ok(Seen { answers: true, version, last_time: Some(SystemTime::now()), failure: None, models })
+    }
+
+    fn note(&mut self, probed: Result<Seen, Error>) {
+        let before = self.seen.answers;
+        match probed {
+            Ok(seen) => {
+                self.failures = 0;
+                self.seen = seen;
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.seen.answers &= self.failures < FAILURES;
+                self.seen.failure = Some(error);
+            }
+        }
+        if before != self.seen.answers {
+            let failure = self.seen.failure.as_ref().map(tracing::field::display);
+            tracing::info!(engine = ?self.engine, answers = self.seen.answers, failure, "engine changed state");
+        }
+    }
+}
