@@ -148,6 +148,8 @@ fn foreign_crates_are_found() {
     assert_eq!(foreign("src/grpc/accept.rs", "use tonic::{Code, Status};").len(), 1);
     assert_eq!(foreign("src/grpc/accept.rs", "fn f() { tonic::Code::Ok; }").len(), 1);
     assert!(foreign("src/grpc/status.rs", "use tonic::Code;").is_empty());
+    assert!(foreign("src/grpc/health/tests.rs", "use tonic::Code;").is_empty());
+    assert_eq!(foreign("src/manager/tests.rs", "use tonic::Code;").len(), 2);
     assert!(foreign("src/cli/errors.rs", "use tonic::Code;").is_empty());
     assert_eq!(foreign("src/engines.rs", "use reqwest::Client;").len(), 1);
     assert!(foreign("src/backend/ollama/client.rs", "use reqwest::Client;").is_empty());
