@@ -1,0 +1,62 @@
+# The one entry: CI calls the same recipes. `just` alone lists them.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Warnings are errors here; a plain `cargo build` stays friendly.
+export RUSTDOCFLAGS := "-D warnings"
+
+[private]
+default:
+    @just --list --unsorted
+
+# everything that must hold before a change is taken; the tests come last
+verify: fmt lint doc deny machete proto test
+
+# the code is formatted
+fmt:
+    cargo fmt --check
+
+# clippy finds nothing, in all targets
+lint:
+    cargo clippy --locked --quiet --all-targets -- -D warnings
+
+# the documentation builds, links and all
+doc:
+    cargo doc --locked --quiet --no-deps --document-private-items
+
+# dependencies: doubled versions, licences, sources (needs cargo-deny)
+deny:
+    cargo deny --locked --log-level error check bans licenses sources
+
+# no dependency is unused (needs cargo-machete)
+machete:
+    cargo machete
+
+# the protocol is documented, and breaks no client of the last release (needs buf)
+proto:
+    buf lint
+    buf format --diff --exit-code
+    buf breaking --against proto/released.binpb
+
+# all tests
+test *args:
+    cargo test --locked {{ args }}
+
+# the benchmarks; ratios and figures, nothing is asserted
+bench *args:
+    cargo bench --locked {{ args }}
+
+# formats the code and the protocol
+tidy:
+    cargo fmt
+    buf format --write
+
+# models/tiny.gguf is what its generator makes (needs the packages of tools/models/requirements.txt)
+model python="python3":
+    out=$(mktemp -d) && trap 'rm -rf "$out"' EXIT && \
+        PYTHONDONTWRITEBYTECODE=1 {{ python }} tools/models/make_gguf.py "$out/tiny.gguf" --type Q8_0 2> /dev/null && \
+        cmp "$out/tiny.gguf" models/tiny.gguf
+
+# takes the protocol as it is for what the last release had; run it when a release is made
+release-proto:
+    buf build --exclude-source-info --output proto/released.binpb
