@@ -101,7 +101,16 @@ impl App {
             }
             None => None,
         };
-        Ok(Self { settings, setup, manager, publisher, changed, ends, api, health })
+        Ok(Self {
+            settings,
+            setup,
+            manager,
+            publisher,
+            changed,
+            ends,
+            api,
+            health,
+        })
     }
 
     /// Where the API listens.
@@ -116,7 +125,16 @@ impl App {
 
     /// Serves until `shutdown`, then stops in order. Returns when nothing of the service runs any more.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { settings, setup, manager, publisher, changed, ends, api, health } = self;
+        let Self {
+            settings,
+            setup,
+            manager,
+            publisher,
+            changed,
+            ends,
+            api,
+            health,
+        } = self;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(api.run());
         if let Some(health) = health {
@@ -125,7 +143,12 @@ impl App {
         publisher.probe(&setup, settings.probe_interval, &changed, &tasks, &stop);
         for (entry, _) in setup.supported() {
             for index in 0..entry.desired.len() {
-                tasks.spawn(manager::desired::keep(manager.clone(), Arc::clone(entry), index, stop.clone()));
+                tasks.spawn(manager::desired::keep(
+                    manager.clone(),
+                    Arc::clone(entry),
+                    index,
+                    stop.clone(),
+                ));
             }
         }
 
@@ -174,5 +197,7 @@ async fn stop_in_order(
 }
 
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, flag, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, flag, source })
 }

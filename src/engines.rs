@@ -83,7 +83,10 @@ pub fn build(config: &Config) -> Result<Setup, BuildError> {
     for entry in &config.entries {
         let (framework, engine) = match &entry.framework {
             Framework::Embedded { store } => {
-                let fail = |source| BuildError { backend: entry.name.clone(), source };
+                let fail = |source| BuildError {
+                    backend: entry.name.clone(),
+                    source,
+                };
                 let engine = match stores.get(store) {
                     Some(engine) => engine.clone(),
                     None => Engine::new(
@@ -111,7 +114,11 @@ pub fn build(config: &Config) -> Result<Setup, BuildError> {
             advertise: entry.advertise.clone(),
         }));
     }
-    Ok(Setup { entries, digest: config.digest.clone(), load_time: SystemTime::now() })
+    Ok(Setup {
+        entries,
+        digest: config.digest.clone(),
+        load_time: SystemTime::now(),
+    })
 }
 
 // === impl Setup ===
@@ -119,7 +126,9 @@ pub fn build(config: &Config) -> Result<Setup, BuildError> {
 impl Setup {
     /// Entries that have an engine.
     pub fn supported(&self) -> impl Iterator<Item = (&Arc<Entry>, &Engine)> {
-        self.entries.iter().filter_map(|entry| Some((entry, entry.engine.as_ref()?)))
+        self.entries
+            .iter()
+            .filter_map(|entry| Some((entry, entry.engine.as_ref()?)))
     }
 }
 
@@ -128,7 +137,10 @@ impl Setup {
 impl Engine {
     /// An engine told apart by `id`.
     pub fn new(id: &str, backend: Arc<dyn Backend>) -> Self {
-        Self { id: EngineId(id.into()), backend }
+        Self {
+            id: EngineId(id.into()),
+            backend,
+        }
     }
 }
 

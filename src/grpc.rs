@@ -66,7 +66,11 @@ pub fn api(
         )
         .add_service(health_service(readiness))
         .add_service(reflection().build_v1()?.accept_compressed(CompressionEncoding::Gzip))
-        .add_service(reflection().build_v1alpha()?.accept_compressed(CompressionEncoding::Gzip));
+        .add_service(
+            reflection()
+                .build_v1alpha()?
+                .accept_compressed(CompressionEncoding::Gzip),
+        );
     Ok(routes.routes().prepare())
 }
 

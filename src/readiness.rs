@@ -75,9 +75,17 @@ pub struct Publisher {
 impl Publisher {
     /// Nothing has been seen yet.
     pub fn new(setup: &Setup) -> Self {
-        let state = |entry: &Arc<Entry>| BackendState { entry: Arc::clone(entry), seen: Seen::default() };
+        let state = |entry: &Arc<Entry>| BackendState {
+            entry: Arc::clone(entry),
+            seen: Seen::default(),
+        };
         let backends = setup.entries.iter().map(state).collect();
-        Self { readiness: watch::Sender::new(Arc::new(Readiness { backends, draining: false })) }
+        Self {
+            readiness: watch::Sender::new(Arc::new(Readiness {
+                backends,
+                draining: false,
+            })),
+        }
     }
 
     /// The value that changes.
@@ -145,7 +153,11 @@ impl BackendState {
 
     /// Every configured model that counts is at its level.
     pub fn satisfied(&self) -> bool {
-        self.entry.desired.iter().filter(|desired| desired.counts()).all(|desired| self.has(desired))
+        self.entry
+            .desired
+            .iter()
+            .filter(|desired| desired.counts())
+            .all(|desired| self.has(desired))
     }
 
     /// The model is listed, with the pinned digest when one is pinned.

@@ -77,9 +77,17 @@ impl Scripted {
     pub fn script(self: &Arc<Self>, goes_on: Option<&str>) -> Script {
         let (moves_tx, moves) = mpsc::channel(1);
         let (cancelled_tx, cancelled) = watch::channel(false);
-        let play = Play { moves, cancelled: cancelled_tx, goes_on: goes_on.map(str::to_owned) };
+        let play = Play {
+            moves,
+            cancelled: cancelled_tx,
+            goes_on: goes_on.map(str::to_owned),
+        };
         self.lock().scripts.push_back(play);
-        Script { engine: Arc::clone(self), moves: moves_tx, cancelled }
+        Script {
+            engine: Arc::clone(self),
+            moves: moves_tx,
+            cancelled,
+        }
     }
 
     /// Pulls that were asked for.
@@ -161,7 +169,10 @@ impl Script {
     /// The pull succeeds: the model is there.
     pub async fn succeed(self, name: &ModelName, content: &str) {
         self.engine.put(name, content);
-        let done = Done { changed: true, provenance: None };
+        let done = Done {
+            changed: true,
+            provenance: None,
+        };
         let _gone = self.moves.send(Next::Ended(Ok(done))).await.is_err();
     }
 
@@ -186,7 +197,12 @@ impl Script {
 #[async_trait]
 impl Call for Play {
     async fn next(&mut self) -> Next {
-        let broken = || Next::Ended(Err(Error::new(Kind::Protocol, "the stream ended without its last line")));
+        let broken = || {
+            Next::Ended(Err(Error::new(
+                Kind::Protocol,
+                "the stream ended without its last line",
+            )))
+        };
         self.moves.recv().await.unwrap_or_else(broken)
     }
 

@@ -76,8 +76,17 @@ impl Server {
     /// Serves `routes` on a bound listener.
     pub fn new(listener: TcpListener, routes: Routes, limits: Limits, ends: Ends) -> Self {
         let connections = Arc::new(Semaphore::new(limits.connections));
-        let shared = Arc::new(Shared { routes, limits, connections, ends });
-        Self { listener, shared, handshakes: Arc::new(Semaphore::new(limits.handshakes)) }
+        let shared = Arc::new(Shared {
+            routes,
+            limits,
+            connections,
+            ends,
+        });
+        Self {
+            listener,
+            shared,
+            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+        }
     }
 
     /// Where it listens.
@@ -87,7 +96,11 @@ impl Server {
 
     /// Accepts until `stop`, and returns when the last connection has ended, or at `kill`.
     pub async fn run(self) {
-        let Self { listener, shared, handshakes } = self;
+        let Self {
+            listener,
+            shared,
+            handshakes,
+        } = self;
         let tasks = TaskTracker::new();
         loop {
             let accepted = tokio::select! {

@@ -63,7 +63,10 @@ pub(super) async fn answer(
         }
         Err(_elapsed) => return Ok(status::deadline_exceeded().into_http()),
     };
-    if let Some(shaped) = Status::from_header_map(response.headers()).as_ref().and_then(status::reshaped) {
+    if let Some(shaped) = Status::from_header_map(response.headers())
+        .as_ref()
+        .and_then(status::reshaped)
+    {
         return Ok(shaped.into_http());
     }
     Ok(response.map(|inner| {
@@ -77,10 +80,18 @@ pub(super) async fn answer(
 
 /// The deadline that a caller gave, as the protocol writes it. A malformed one is no deadline, as the protocol says.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok().filter(|text| text.len() <= MAX_TIMEOUT)?;
+    let text = headers
+        .get("grpc-timeout")?
+        .to_str()
+        .ok()
+        .filter(|text| text.len() <= MAX_TIMEOUT)?;
     let unit = text.len().checked_sub(1)?;
     let (digits, unit) = text.split_at_checked(unit)?;
-    let count: u64 = if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok()? } else { return None };
+    let count: u64 = if digits.bytes().all(|b| b.is_ascii_digit()) {
+        digits.parse().ok()?
+    } else {
+        return None;
+    };
     Some(match unit {
         "H" => Duration::from_secs(count * 3600),
         "M" => Duration::from_secs(count * 60),
@@ -110,14 +121,17 @@ impl HttpBody for Ending {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(None);
+        };
         // First, so that a source which is always ready does not outrun it.
-        if this.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+        if this
+            .deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+        {
             return this.end(&status::deadline_exceeded());
         }
         if let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) {
@@ -144,7 +158,12 @@ mod tests {
 
     #[test]
     fn timeouts_are_read_as_the_protocol_writes_them() {
-        let read = |text: &str| timeout(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]));
+        let read = |text: &str| {
+            timeout(&HeaderMap::from_iter([(
+                "grpc-timeout".parse().unwrap(),
+                text.parse().unwrap(),
+            )]))
+        };
         assert_eq!(read("300m"), Some(Duration::from_millis(300)));
         assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
         assert_eq!(read("0S"), Some(Duration::ZERO));

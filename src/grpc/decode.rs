@@ -30,9 +30,15 @@ struct Violations {
 pub(super) fn ensure(request: v1::EnsureReadyRequest) -> Result<request::Ensure, Failure> {
     let mut wrong = Violations::default();
     let backend = wrong.backend(request.backend);
-    let model = if request.model.is_empty() { None } else { wrong.name("model", &request.model) };
+    let model = if request.model.is_empty() {
+        None
+    } else {
+        wrong.name("model", &request.model)
+    };
     let path = wrong.path("path", request.path);
-    let options = request.import_options.map(|options| import::options(&mut wrong, options));
+    let options = request
+        .import_options
+        .map(|options| import::options(&mut wrong, options));
     let level = wrong.level(request.level);
     let digest = wrong.digest(&request.digest);
     wrong.keep_alive(request.keep_alive.as_ref());
@@ -60,7 +66,13 @@ pub(super) fn pull(request: v1::PullRequest) -> Result<request::Pull, Failure> {
     let digest = wrong.digest(&request.digest);
     let on_disconnect = wrong.on_disconnect(request.on_disconnect);
     let model = wrong.end_with(model)?;
-    Ok(request::Pull { backend, model, digest, insecure: request.insecure, on_disconnect })
+    Ok(request::Pull {
+        backend,
+        model,
+        digest,
+        insecure: request.insecure,
+        on_disconnect,
+    })
 }
 
 pub(super) fn create(request: v1::CreateFromPathRequest) -> Result<request::Create, Failure> {
@@ -74,7 +86,14 @@ pub(super) fn create(request: v1::CreateFromPathRequest) -> Result<request::Crea
     let options = import::options(&mut wrong, request.import_options.unwrap_or_default());
     let on_disconnect = wrong.on_disconnect(request.on_disconnect);
     let model = wrong.end_with(model)?;
-    Ok(request::Create { backend, model, path, options, replace: request.replace, on_disconnect })
+    Ok(request::Create {
+        backend,
+        model,
+        path,
+        options,
+        replace: request.replace,
+        on_disconnect,
+    })
 }
 
 pub(super) fn list(request: v1::ListRequest) -> Result<request::List, Failure> {
@@ -82,7 +101,12 @@ pub(super) fn list(request: v1::ListRequest) -> Result<request::List, Failure> {
     let backend = wrong.backend(request.backend);
     let page_size = wrong.page_size(request.page_size);
     wrong.end()?;
-    Ok(request::List { backend, page_size, page_token: request.page_token, order_by: request.order_by })
+    Ok(request::List {
+        backend,
+        page_size,
+        page_token: request.page_token,
+        order_by: request.order_by,
+    })
 }
 
 pub(super) fn describe(request: v1::DescribeRequest) -> Result<String, Failure> {
@@ -107,7 +131,11 @@ pub(super) fn list_operations(request: v1::OperationsListRequest) -> Result<List
 
     let mut wrong = Violations::default();
     let backend = wrong.backend(request.backend);
-    let model = if request.model.is_empty() { None } else { wrong.name("model", &request.model) };
+    let model = if request.model.is_empty() {
+        None
+    } else {
+        wrong.name("model", &request.model)
+    };
     let page_size = match wrong.page_size(request.page_size) as usize {
         0 => DEFAULT_PAGE,
         size => size.min(MAX_PAGE),
@@ -120,10 +148,18 @@ pub(super) fn list_operations(request: v1::OperationsListRequest) -> Result<List
         None
     } else {
         let token = Uuid::try_parse(&request.page_token);
-        token.map_err(|_| wrong.add("page_token", "is not a token of this service")).ok()
+        token
+            .map_err(|_| wrong.add("page_token", "is not a token of this service"))
+            .ok()
     };
     wrong.end()?;
-    Ok(ListOperations { backend, model, state, page_size, before })
+    Ok(ListOperations {
+        backend,
+        model,
+        state,
+        page_size,
+        before,
+    })
 }
 
 pub(super) fn operation_id(text: &str) -> Result<Uuid, Failure> {
@@ -132,7 +168,9 @@ pub(super) fn operation_id(text: &str) -> Result<Uuid, Failure> {
         wrong.add("operation_id", "is required");
         None
     } else {
-        Uuid::try_parse(text).map_err(|_| wrong.add("operation_id", "is not an operation's id")).ok()
+        Uuid::try_parse(text)
+            .map_err(|_| wrong.add("operation_id", "is not an operation's id"))
+            .ok()
     };
     wrong.end_with(id)
 }
@@ -226,7 +264,10 @@ impl Violations {
     }
 
     fn load_options(&mut self, options: Option<&v1::LoadOptions>) {
-        if options.and_then(|options| options.context_length).is_some_and(|length| length < 1) {
+        if options
+            .and_then(|options| options.context_length)
+            .is_some_and(|length| length < 1)
+        {
             self.add("load_options.context_length", "must be at least 1 token");
         }
     }

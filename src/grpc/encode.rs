@@ -25,7 +25,10 @@ pub(super) fn listed(listed: Listed) -> v1::ListResponse {
         unreachable: listed
             .unreachable
             .into_iter()
-            .map(|(backend, failure)| v1::UnreachableBackend { backend, failure: Some(status::value(&failure)) })
+            .map(|(backend, failure)| v1::UnreachableBackend {
+                backend,
+                failure: Some(status::value(&failure)),
+            })
             .collect(),
     }
 }
@@ -94,7 +97,10 @@ pub(super) fn ensured(backend: &str, outcome: &Outcome) -> v1::EnsureReadyResult
 }
 
 pub(super) fn pulled(backend: &str, outcome: &Outcome) -> v1::PullResult {
-    v1::PullResult { model: outcome.model.as_ref().map(|info| model(backend, info)), changed: outcome.changed }
+    v1::PullResult {
+        model: outcome.model.as_ref().map(|info| model(backend, info)),
+        changed: outcome.changed,
+    }
 }
 
 pub(super) fn created(backend: &str, outcome: &Outcome) -> v1::CreateFromPathResult {
@@ -154,11 +160,15 @@ fn plan(plan: &Plan) -> v1::Plan {
     let step = |step: &Step| {
         let kind = match step {
             Step::Pull { source } => Kind::Pull(v1::plan::PullStep { source: source.clone() }),
-            Step::Create { file_name } => Kind::Create(v1::plan::CreateStep { file_name: file_name.clone() }),
+            Step::Create { file_name } => Kind::Create(v1::plan::CreateStep {
+                file_name: file_name.clone(),
+            }),
             Step::Verify { digest } => Kind::Verify(v1::plan::VerifyStep {
                 digest: digest.as_ref().map(ToString::to_string).unwrap_or_default(),
             }),
-            Step::Load { level } => Kind::Load(v1::plan::LoadStep { level: self::level(*level).into() }),
+            Step::Load { level } => Kind::Load(v1::plan::LoadStep {
+                level: self::level(*level).into(),
+            }),
         };
         v1::plan::Step { step: Some(kind) }
     };
@@ -195,11 +205,17 @@ pub(super) fn level(level: Level) -> v1::Level {
 /// Times before 1970 and after the year 9999 do not occur; they would be cut, not wrapped.
 pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp { seconds: signed(since.as_secs()), nanos: since.subsec_nanos().cast_signed() }
+    Timestamp {
+        seconds: signed(since.as_secs()),
+        nanos: since.subsec_nanos().cast_signed(),
+    }
 }
 
 pub(super) fn duration(duration: Duration) -> ProtoDuration {
-    ProtoDuration { seconds: signed(duration.as_secs()), nanos: duration.subsec_nanos().cast_signed() }
+    ProtoDuration {
+        seconds: signed(duration.as_secs()),
+        nanos: duration.subsec_nanos().cast_signed(),
+    }
 }
 
 /// The API counts in signed numbers; what does not fit is told as the most that does.

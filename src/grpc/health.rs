@@ -50,13 +50,20 @@ impl Health for Service {
 
     async fn list(&self, _: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
         let statuses = self.readiness.borrow().statuses().ok_or_else(status::health_too_many)?;
-        let statuses = statuses.into_iter().map(|(name, serving)| (name, response(serving_status(serving)))).collect();
+        let statuses = statuses
+            .into_iter()
+            .map(|(name, serving)| (name, response(serving_status(serving))))
+            .collect();
         Ok(Response::new(HealthListResponse { statuses }))
     }
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let name = request.into_inner().service;
-        let watching = Watching { readiness: self.readiness.clone(), name, told: None };
+        let watching = Watching {
+            readiness: self.readiness.clone(),
+            name,
+            told: None,
+        };
         Ok(Response::new(futures::stream::unfold(watching, next).boxed()))
     }
 }
@@ -64,16 +71,24 @@ impl Health for Service {
 /// The present status at once, then each change; an unknown name may become known.
 async fn next(mut watching: Watching) -> Option<(Result<HealthCheckResponse, Status>, Watching)> {
     let Watching { readiness, name, told } = &mut watching;
-    let status = |readiness: &Readiness| readiness.status(name).map_or(ServingStatus::ServiceUnknown, serving_status);
+    let status = |readiness: &Readiness| {
+        readiness
+            .status(name)
+            .map_or(ServingStatus::ServiceUnknown, serving_status)
+    };
     let changed = readiness.wait_for(|readiness| Some(status(readiness)) != *told).await;
     // The publisher lives as long as the service: without it the stream ends.
-    let now = status(&changed.ok()?);
+    let now = status(&*changed.ok()?);
     *told = Some(now);
     Some((Ok(response(now)), watching))
 }
 
 fn serving_status(serving: bool) -> ServingStatus {
-    if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+    if serving {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    }
 }
 
 fn response(status: ServingStatus) -> HealthCheckResponse {

@@ -38,7 +38,12 @@ impl Service {
         if !asked.is_empty() {
             return asked.to_owned();
         }
-        self.manager.setup().supported().next().map(|(entry, _)| entry.name.clone()).unwrap_or_default()
+        self.manager
+            .setup()
+            .supported()
+            .next()
+            .map(|(entry, _)| entry.name.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -54,7 +59,12 @@ impl ModelControl for Service {
         &self,
         request: Request<v1::EnsureReadyRequest>,
     ) -> Result<Response<Self::EnsureReadyStream>, Status> {
-        let mut audit = Audit::begin("EnsureReady", &request, &request.get_ref().backend, &request.get_ref().model);
+        let mut audit = Audit::begin(
+            "EnsureReady",
+            &request,
+            &request.get_ref().backend,
+            &request.get_ref().model,
+        );
         let backend = self.backend(&request.get_ref().backend);
         let ensured = match decode::ensure(request.into_inner()) {
             Ok(request) => self.manager.ensure(request).await,
@@ -85,7 +95,12 @@ impl ModelControl for Service {
         &self,
         request: Request<v1::CreateFromPathRequest>,
     ) -> Result<Response<Self::CreateFromPathStream>, Status> {
-        let audit = Audit::begin("CreateFromPath", &request, &request.get_ref().backend, &request.get_ref().model);
+        let audit = Audit::begin(
+            "CreateFromPath",
+            &request,
+            &request.get_ref().backend,
+            &request.get_ref().model,
+        );
         let backend = self.backend(&request.get_ref().backend);
         let started = match decode::create(request.into_inner()) {
             Ok(request) => self.manager.create(request).await,
@@ -96,13 +111,19 @@ impl ModelControl for Service {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
         let request = decode::list(request.into_inner()).map_err(|failure| status::of(&failure))?;
-        let listed = self.manager.list(request).await.map_err(|failure| status::of(&failure))?;
+        let listed = self
+            .manager
+            .list(request)
+            .await
+            .map_err(|failure| status::of(&failure))?;
         Ok(Response::new(encode::listed(listed)))
     }
 
     async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
         let backend = decode::describe(request.into_inner()).map_err(|failure| status::of(&failure))?;
-        self.manager.check_backend(&backend).map_err(|failure| status::of(&failure))?;
+        self.manager
+            .check_backend(&backend)
+            .map_err(|failure| status::of(&failure))?;
         let readiness = Arc::clone(&self.readiness.borrow());
         Ok(Response::new(encode::describe(&self.manager, &readiness, &backend)))
     }
@@ -149,30 +170,46 @@ fn not_yet(method: &str) -> Status {
 
 impl Follow for v1::EnsureReadyResponse {
     fn progress(progress: v1::Progress) -> Self {
-        Self { event: Some(v1::ensure_ready_response::Event::Progress(progress)) }
+        Self {
+            event: Some(v1::ensure_ready_response::Event::Progress(progress)),
+        }
     }
 
     fn result(backend: &str, outcome: &Outcome) -> Self {
-        Self { event: Some(v1::ensure_ready_response::Event::Result(encode::ensured(backend, outcome))) }
+        Self {
+            event: Some(v1::ensure_ready_response::Event::Result(encode::ensured(
+                backend, outcome,
+            ))),
+        }
     }
 }
 
 impl Follow for v1::PullResponse {
     fn progress(progress: v1::Progress) -> Self {
-        Self { event: Some(v1::pull_response::Event::Progress(progress)) }
+        Self {
+            event: Some(v1::pull_response::Event::Progress(progress)),
+        }
     }
 
     fn result(backend: &str, outcome: &Outcome) -> Self {
-        Self { event: Some(v1::pull_response::Event::Result(encode::pulled(backend, outcome))) }
+        Self {
+            event: Some(v1::pull_response::Event::Result(encode::pulled(backend, outcome))),
+        }
     }
 }
 
 impl Follow for v1::CreateFromPathResponse {
     fn progress(progress: v1::Progress) -> Self {
-        Self { event: Some(v1::create_from_path_response::Event::Progress(progress)) }
+        Self {
+            event: Some(v1::create_from_path_response::Event::Progress(progress)),
+        }
     }
 
     fn result(backend: &str, outcome: &Outcome) -> Self {
-        Self { event: Some(v1::create_from_path_response::Event::Result(encode::created(backend, outcome))) }
+        Self {
+            event: Some(v1::create_from_path_response::Event::Result(encode::created(
+                backend, outcome,
+            ))),
+        }
     }
 }

@@ -45,7 +45,9 @@ impl Operations for Service {
     ) -> Result<Response<v1::OperationsGetResponse>, Status> {
         let id = decode::operation_id(&request.get_ref().operation_id).map_err(|failure| status::of(&failure))?;
         let operation = self.manager.operations().get(id).ok_or_else(|| not_found(id))?;
-        Ok(Response::new(v1::OperationsGetResponse { operation: Some(encode::operation(&operation)) }))
+        Ok(Response::new(v1::OperationsGetResponse {
+            operation: Some(encode::operation(&operation)),
+        }))
     }
 
     async fn list(
@@ -53,30 +55,44 @@ impl Operations for Service {
         request: Request<v1::OperationsListRequest>,
     ) -> Result<Response<v1::OperationsListResponse>, Status> {
         let asked = decode::list_operations(request.into_inner()).map_err(|failure| status::of(&failure))?;
-        self.manager.check_backend(&asked.backend).map_err(|failure| status::of(&failure))?;
+        self.manager
+            .check_backend(&asked.backend)
+            .map_err(|failure| status::of(&failure))?;
         let wanted = |view: &ModelView| {
             (asked.backend.is_empty() || asked.backend == view.label.backend)
                 && asked.model.as_ref().is_none_or(|model| *model == view.label.name)
                 && (asked.state == v1::operation::State::Unspecified || asked.state == encode::state(&view.status))
         };
         // One more than the page tells whether there is another.
-        let mut views = self.manager.operations().list(asked.before, asked.page_size + 1, wanted);
+        let mut views = self
+            .manager
+            .operations()
+            .list(asked.before, asked.page_size + 1, wanted);
         let more = views.len() > asked.page_size;
         views.truncate(asked.page_size);
-        let next_page_token = views.last().filter(|_| more).map(|view| view.id.to_string()).unwrap_or_default();
+        let next_page_token = views
+            .last()
+            .filter(|_| more)
+            .map(|view| view.id.to_string())
+            .unwrap_or_default();
         let operations = views.iter().map(encode::operation).collect();
-        Ok(Response::new(v1::OperationsListResponse { operations, next_page_token }))
+        Ok(Response::new(v1::OperationsListResponse {
+            operations,
+            next_page_token,
+        }))
     }
 
-    async fn watch(
-        &self,
-        request: Request<v1::OperationsWatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<v1::OperationsWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let request = request.into_inner();
         let id = decode::operation_id(&request.operation_id).map_err(|failure| status::of(&failure))?;
         let status = self.manager.operations().watch(id).ok_or_else(|| not_found(id))?;
         let after = u64::try_from(request.after_sequence).ok().filter(|after| *after > 0);
-        let watching = Watching { manager: self.manager.clone(), id, pace: Pace::new(status, after), ended: false };
+        let watching = Watching {
+            manager: self.manager.clone(),
+            id,
+            pace: Pace::new(status, after),
+            ended: false,
+        };
         Ok(Response::new(futures::stream::unfold(watching, next).boxed()))
     }
 
@@ -96,7 +112,9 @@ impl Operations for Service {
             status::of(&failure)
         })?;
         audit.end(None);
-        Ok(Response::new(v1::OperationsCancelResponse { operation: Some(encode::operation(&cancelled)) }))
+        Ok(Response::new(v1::OperationsCancelResponse {
+            operation: Some(encode::operation(&cancelled)),
+        }))
     }
 }
 
@@ -109,14 +127,18 @@ async fn next(mut watching: Watching) -> Option<(Result<v1::OperationsWatchRespo
         Told::Ended(_) => {
             watching.ended = true;
             let view = watching.manager.operations().get(watching.id);
-            view.map(|view| Event::Operation(encode::operation(&view))).ok_or_else(|| not_found(watching.id))
+            view.map(|view| Event::Operation(encode::operation(&view)))
+                .ok_or_else(|| not_found(watching.id))
         }
         Told::Gone => {
             watching.ended = true;
             Err(stream::gone(watching.id))
         }
     };
-    Some((event.map(|event| v1::OperationsWatchResponse { event: Some(event) }), watching))
+    Some((
+        event.map(|event| v1::OperationsWatchResponse { event: Some(event) }),
+        watching,
+    ))
 }
 
 fn not_found(id: Uuid) -> Status {

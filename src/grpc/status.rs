@@ -55,8 +55,11 @@ pub(super) fn code(reason: Reason) -> Code {
 pub(super) fn of(failure: &Failure) -> Status {
     let code = code(failure.reason);
     let mut details = ErrorDetails::new();
-    let metadata: HashMap<String, String> =
-        failure.metadata.iter().map(|(key, value)| (key.clone(), cut(value))).collect();
+    let metadata: HashMap<String, String> = failure
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.clone(), cut(value)))
+        .collect();
     details.set_error_info(failure.reason.text(), DOMAIN, metadata);
     if let Some(delay) = failure.retry_after {
         details.set_retry_info(Some(delay));
@@ -82,7 +85,11 @@ pub(super) fn value(failure: &Failure) -> v1::Failure {
         code: code(failure.reason).into(),
         reason: failure.reason.text().into_owned(),
         message: failure.message.clone(),
-        metadata: failure.metadata.iter().map(|(key, value)| (key.clone(), cut(value))).collect(),
+        metadata: failure
+            .metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), cut(value)))
+            .collect(),
     }
 }
 
@@ -110,9 +117,10 @@ pub(super) fn reshaped(status: &Status) -> Option<Status> {
     }
     let text = status.message();
     let failure = match status.code() {
-        Code::Unimplemented if text.is_empty() => {
-            Failure::new(Reason::MethodUnknown, "nobody serves this method in this version: see reflection for what is")
-        }
+        Code::Unimplemented if text.is_empty() => Failure::new(
+            Reason::MethodUnknown,
+            "nobody serves this method in this version: see reflection for what is",
+        ),
         Code::Unimplemented => Failure::new(Reason::MethodUnknown, text),
         Code::OutOfRange | Code::ResourceExhausted => {
             Failure::new(Reason::MessageTooLarge, format!("the request is too large: {text}"))
@@ -146,8 +154,11 @@ pub(super) fn fault() -> Status {
 
 fn violations(details: &mut ErrorDetails, failure: &Failure, code: Code, limit: usize) {
     let all = &failure.violations;
-    let mut told: Vec<(String, String)> =
-        all.iter().take(limit).map(|violation| (cut(&violation.field), cut(&violation.description))).collect();
+    let mut told: Vec<(String, String)> = all
+        .iter()
+        .take(limit)
+        .map(|violation| (cut(&violation.field), cut(&violation.description)))
+        .collect();
     if all.len() > limit {
         told.push((String::new(), format!("and {} more", all.len() - limit)));
     }

@@ -75,7 +75,13 @@ pub(super) fn follow<T: Follow>(
     };
     audit.operation(subscription.id());
     let pace = Pace::new(subscription.status().clone(), None);
-    let following = Following { subscription, pace, audit, backend, ended: false };
+    let following = Following {
+        subscription,
+        pace,
+        audit,
+        backend,
+        ended: false,
+    };
     Ok(Response::new(futures::stream::unfold(following, next).boxed()))
 }
 
@@ -121,7 +127,9 @@ impl Pace {
     pub(super) fn new(status: watch::Receiver<ModelStatus>, after: Option<u64>) -> Self {
         let now = Arc::clone(&status.borrow().progress);
         // Who has seen the present snapshot already is told the next one.
-        let told = after.filter(|after| now.sequence <= *after).map(|_| (Instant::now(), now));
+        let told = after
+            .filter(|after| now.sequence <= *after)
+            .map(|_| (Instant::now(), now));
         Self { status, told }
     }
 

@@ -48,13 +48,19 @@ pub struct State {
 
 /// Keeps one configured model at its level until `stop`.
 pub async fn keep(manager: Manager, entry: Arc<Entry>, index: usize, stop: CancellationToken) {
-    let Some(desired) = entry.desired.get(index) else { return };
+    let Some(desired) = entry.desired.get(index) else {
+        return;
+    };
     let work = async {
         let mut retries = retries();
         loop {
             // Registered before the look, so that a change in between is not missed.
             let changed = manager.shared.changed.notified();
-            let satisfied = if desired.counts() { attempt(&manager, &entry, desired).await } else { true };
+            let satisfied = if desired.counts() {
+                attempt(&manager, &entry, desired).await
+            } else {
+                true
+            };
             if satisfied {
                 retries = self::retries();
                 let _early = tokio::time::timeout(LOOK_INTERVAL, changed).await.is_ok();
@@ -97,7 +103,12 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> bo
             true
         }
         Err(failure) => {
-            states.update(entry, desired, |state| *state = State { failure: Some(failure), ..State::default() });
+            states.update(entry, desired, |state| {
+                *state = State {
+                    failure: Some(failure),
+                    ..State::default()
+                }
+            });
             false
         }
     }
@@ -106,7 +117,9 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> bo
 /// The digest, when the model is as it should be.
 async fn look(entry: &Entry, desired: &Desired) -> Result<Option<Digest>, Failure> {
     let spec = &desired.spec;
-    let Some(engine) = &entry.engine else { return Err(error::not_supported(entry)) };
+    let Some(engine) = &entry.engine else {
+        return Err(error::not_supported(entry));
+    };
     let inspected = engine.backend.inspect(&spec.name).await;
     let model = inspected.map_err(|error| error::backend(&error, &entry.name, &spec.name))?;
     let digest = model.map(|model| model.digest.clone());
@@ -130,14 +143,18 @@ async fn ensure(manager: &Manager, entry: &Entry, desired: &Desired) -> Result<D
         return Err(error::not_listed(&entry.name, &desired.spec.name));
     };
     let id = following.id();
-    manager.desired().update(entry, desired, |state| state.operation = Some(id));
+    manager
+        .desired()
+        .update(entry, desired, |state| state.operation = Some(id));
     let ended = match following.status().wait_for(|status| status.ended.is_some()).await {
         Ok(status) => status.ended.clone(),
         Err(_) => None,
     };
     let ended = ended.ok_or_else(|| Manager::operation_not_found(id))?;
     let outcome = ended.result.clone()?;
-    let model = outcome.model.ok_or_else(|| error::not_listed(&entry.name, &desired.spec.name))?;
+    let model = outcome
+        .model
+        .ok_or_else(|| error::not_listed(&entry.name, &desired.spec.name))?;
     Ok(model.digest)
 }
 
@@ -155,11 +172,18 @@ fn retries() -> impl Iterator<Item = Duration> {
 impl States {
     /// How a configured model is; nothing is known before it was looked at.
     pub fn get(&self, backend: &str, name: &ModelName) -> State {
-        self.lock().get(&(backend.to_owned(), name.clone())).cloned().unwrap_or_default()
+        self.lock()
+            .get(&(backend.to_owned(), name.clone()))
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn update(&self, entry: &Entry, desired: &Desired, update: impl FnOnce(&mut State)) {
-        update(self.lock().entry((entry.name.clone(), desired.spec.name.clone())).or_default());
+        update(
+            self.lock()
+                .entry((entry.name.clone(), desired.spec.name.clone()))
+                .or_default(),
+        );
     }
 
     /// Values are replaced whole: a panic elsewhere leaves none half-written.
@@ -172,6 +196,10 @@ impl States {
 
 impl State {
     fn at(digest: Digest) -> Self {
-        Self { reached: Some(Level::OnDisk), current: Some(digest), ..Self::default() }
+        Self {
+            reached: Some(Level::OnDisk),
+            current: Some(digest),
+            ..Self::default()
+        }
     }
 }

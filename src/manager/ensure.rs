@@ -46,7 +46,10 @@ impl Manager {
         let (label, content) = (task.label(), task.content());
         let manager = self.clone();
         let job = |reporter| execute::run(manager, task, reporter);
-        let started = self.operations().join_or_start(key, label, content, on_disconnect, first(), job).await;
+        let started = self
+            .operations()
+            .join_or_start(key, label, content, on_disconnect, first(), job)
+            .await;
         started.map_err(error::refused)
     }
 }

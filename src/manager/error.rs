@@ -44,10 +44,17 @@ pub(super) fn cannot(backend: &str, capability: Capability) -> Failure {
 }
 
 pub(super) fn which_model(backend: &str, configured: usize) -> Failure {
-    let why = if configured == 0 { "has no configured model" } else { "has several configured models" };
+    let why = if configured == 0 {
+        "has no configured model"
+    } else {
+        "has several configured models"
+    };
     Failure::new(Reason::RequestInvalid, format!("backend `{backend}` {why}: name one"))
         .with("backend", backend)
-        .violation("model", format!("may be empty only when the backend has one configured model; it {why}"))
+        .violation(
+            "model",
+            format!("may be empty only when the backend has one configured model; it {why}"),
+        )
 }
 
 pub(super) fn refused(refused: Refused<Label>) -> Failure {
@@ -64,7 +71,9 @@ pub(super) fn refused(refused: Refused<Label>) -> Failure {
         }
         Refused::TooMany { limit } => {
             let message = format!("{limit} operations are running, which is the limit: ask again when one has ended");
-            Failure::new(Reason::TooManyOperations, message).with("limit", limit).retry_after(RETRY_BUSY)
+            Failure::new(Reason::TooManyOperations, message)
+                .with("limit", limit)
+                .retry_after(RETRY_BUSY)
         }
         Refused::ShuttingDown => Failure::new(Reason::ShuttingDown, "the service is shutting down: ask its successor")
             .retry_after(RETRY_UNREACHABLE),
@@ -98,9 +107,10 @@ pub(super) fn engine(error: &backend::Error, entry: &str) -> Failure {
         Kind::Interrupted => told(Reason::Interrupted),
         Kind::Protocol => told(Reason::BackendProtocol),
         // Nothing internal in the text: the log has it.
-        Kind::Internal => {
-            Failure::new(Reason::Internal, format!("backend `{entry}` failed by a fault of this service: see its log"))
-        }
+        Kind::Internal => Failure::new(
+            Reason::Internal,
+            format!("backend `{entry}` failed by a fault of this service: see its log"),
+        ),
     };
     failure.with("backend", entry)
 }
@@ -108,13 +118,17 @@ pub(super) fn engine(error: &backend::Error, entry: &str) -> Failure {
 /// What a path leads to cannot be opened.
 pub(super) fn source(error: &source::Error, entry: &str, name: &ModelName) -> Failure {
     let reason = match error {
-        source::Error::NotAbsolute => Reason::RequestInvalid,
-        source::Error::NotAllowed { .. } => Reason::PathNotAllowed,
+        source::Error::NotAbsolute | source::Error::Nul => Reason::RequestInvalid,
+        source::Error::NotAllowed(_) => Reason::PathNotAllowed,
         source::Error::NotFound { .. } => Reason::PathNotFound,
-        source::Error::NotUsable { .. } => Reason::PathNotUsable,
+        source::Error::NotUsable { .. } | source::Error::Read { .. } => Reason::PathNotUsable,
     };
     let failure = Failure::new(reason, error.to_string());
-    let failure = if reason == Reason::PathNotAllowed { failure } else { failure.violation("path", error) };
+    let failure = match error {
+        source::Error::NotFound { name } => failure.with("path", name),
+        _ if reason == Reason::PathNotAllowed => failure,
+        _ => failure.violation("path", error),
+    };
     at(failure, entry, name)
 }
 
@@ -141,5 +155,8 @@ fn at(failure: Failure, entry: &str, name: &ModelName) -> Failure {
 
 /// Text of a caller's in a message of ours: no longer than a name may be.
 fn short(text: &str) -> String {
-    text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .take(64)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }

@@ -33,7 +33,10 @@ struct Progress {
 
 /// Does the task to its end. Ends early when the operation is told to stop.
 pub(super) async fn run(manager: Manager, task: Task, reporter: ModelReporter) -> End<ModelWork> {
-    let progress = Progress { reporter, start: Instant::now() };
+    let progress = Progress {
+        reporter,
+        start: Instant::now(),
+    };
     progress.reporter.running();
     let ended = steps(&manager, &task, &progress).await;
     manager.shared.changed.notify_waiters();
@@ -62,13 +65,23 @@ pub(super) async fn dry_run(manager: &Manager, task: &Task) -> Result<Outcome, F
             drop(import::open(manager, task, path, options, *replace).await?);
         }
     }
-    Ok(Outcome { model, changed: !plan.steps.is_empty(), plan, provenance: None })
+    Ok(Outcome {
+        model,
+        changed: !plan.steps.is_empty(),
+        plan,
+        provenance: None,
+    })
 }
 
 async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Outcome, Stop> {
     progress.report(Event::Entered(Phase::Resolving));
     let (present, plan) = planned(task).await?;
-    let mut outcome = Outcome { model: present, plan, changed: false, provenance: None };
+    let mut outcome = Outcome {
+        model: present,
+        plan,
+        changed: false,
+        provenance: None,
+    };
     for step in outcome.plan.steps.clone() {
         require(task, &step)?;
         match step {
@@ -95,21 +108,39 @@ async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Ou
 /// What is there, and the steps from there. A pull or a create that was asked for by name is done whatever is there.
 async fn planned(task: &Task) -> Result<(Option<ModelInfo>, Plan), Failure> {
     let inspected = task.engine.backend.inspect(&task.name).await;
-    let present = inspected.map_err(|error| failed(task, &error))?.map(|model| (*model).clone());
+    let present = inspected
+        .map_err(|error| failed(task, &error))?
+        .map(|model| (*model).clone());
     let wanted = task.wanted();
-    let considered = if task.kind == super::OperationKind::EnsureReady { present.as_ref() } else { None };
+    let considered = if task.kind == super::OperationKind::EnsureReady {
+        present.as_ref()
+    } else {
+        None
+    };
     match plan::plan(considered, &wanted) {
         Ok(plan) => Ok((present, plan)),
-        Err(PinMismatch { present }) => {
-            Err(error::pin_mismatch(&task.entry.name, &task.name, task.digest.as_ref(), &present))
-        }
+        Err(PinMismatch { present }) => Err(error::pin_mismatch(
+            &task.entry.name,
+            &task.name,
+            task.digest.as_ref(),
+            &present,
+        )),
     }
 }
 
 async fn pull(task: &Task, progress: &Progress) -> Result<Done, Stop> {
     let insecure = matches!(task.from, From::Registry { insecure: true });
-    let spec = PullSpec { name: task.name.clone(), digest: task.digest.clone(), insecure };
-    let call = task.engine.backend.pull(spec).await.map_err(|error| failed(task, &error))?;
+    let spec = PullSpec {
+        name: task.name.clone(),
+        digest: task.digest.clone(),
+        insecure,
+    };
+    let call = task
+        .engine
+        .backend
+        .pull(spec)
+        .await
+        .map_err(|error| failed(task, &error))?;
     follow(task, call, progress).await
 }
 
@@ -119,13 +150,23 @@ async fn create(manager: &Manager, task: &Task, progress: &Progress) -> Result<D
         return Err(Stop::Failed(error::cannot(&task.entry.name, Capability::Create)));
     };
     let spec = import::open(manager, task, path, options, *replace).await?;
-    let call = task.engine.backend.create(spec).await.map_err(|error| failed(task, &error))?;
+    let call = task
+        .engine
+        .backend
+        .create(spec)
+        .await
+        .map_err(|error| failed(task, &error))?;
     follow(task, call, progress).await
 }
 
 /// Believes nothing: asks the engine what it lists.
 async fn verified(task: &Task, pin: Option<&Digest>) -> Result<ModelInfo, Failure> {
-    let model = task.engine.backend.inspect(&task.name).await.map_err(|error| failed(task, &error))?;
+    let model = task
+        .engine
+        .backend
+        .inspect(&task.name)
+        .await
+        .map_err(|error| failed(task, &error))?;
     let model = model.ok_or_else(|| error::not_listed(&task.entry.name, &task.name))?;
     match pin.filter(|pin| **pin != model.digest) {
         None => Ok((*model).clone()),
@@ -197,7 +238,11 @@ impl Progress {
     /// What counts as progress: a phase, an attempt or bytes; not a repeated line.
     fn mark(&self) -> (Option<SystemTime>, u32, u64) {
         self.reporter.look(|snapshot| {
-            (snapshot.phases.last().map(|phase| phase.start_time), snapshot.attempt, snapshot.completed_bytes)
+            (
+                snapshot.phases.last().map(|phase| phase.start_time),
+                snapshot.attempt,
+                snapshot.completed_bytes,
+            )
         })
     }
 }

@@ -22,7 +22,12 @@ pub(super) async fn open(
     let (path, adapters) = (path.clone(), options.adapter_paths.clone());
     let opened = tokio::task::spawn_blocking(move || open_all(&roots, &path, &adapters)).await;
     let (source, adapters) = opened
-        .map_err(|_| Failure::new(Reason::Internal, "opening the files broke off by a fault of this service"))?
+        .map_err(|_| {
+            Failure::new(
+                Reason::Internal,
+                "opening the files broke off by a fault of this service",
+            )
+        })?
         .map_err(|error| error::source(&error, &task.entry.name, &task.name))?;
     Ok(CreateSpec {
         name: task.name.clone(),

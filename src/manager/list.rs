@@ -93,7 +93,12 @@ impl Manager {
         {
             return Err(error::not_supported(entry));
         }
-        let answers = future::join_all(entries.iter().filter_map(|entry| Some(list_one(entry, entry.engine.as_ref()?)))).await;
+        let answers = future::join_all(
+            entries
+                .iter()
+                .filter_map(|entry| Some(list_one(entry, entry.engine.as_ref()?))),
+        )
+        .await;
         let (mut found, mut unreachable) = (Vec::new(), Vec::new());
         let count = answers.len();
         for (entry, answer) in answers {
@@ -102,7 +107,12 @@ impl Manager {
                     let desired = entry.desired.iter().find(|desired| desired.spec.name == info.name);
                     let desired_level = desired.map_or(Level::OnDisk, |desired| desired.spec.level);
                     let backend = entry.name.clone();
-                    let model = ListedModel { backend, info, level: Level::OnDisk, desired_level };
+                    let model = ListedModel {
+                        backend,
+                        info,
+                        level: Level::OnDisk,
+                        desired_level,
+                    };
                     (Key::of(&model), model)
                 })),
                 Err(failure) => unreachable.push((entry.name.clone(), failure)),

@@ -36,15 +36,27 @@ pub(super) fn plan(present: Option<&ModelInfo>, wanted: &Wanted) -> Result<Plan,
     if !right {
         steps.push(match (&wanted.origin, present) {
             (Origin::Registry(host), _) => Step::Pull { source: host.clone() },
-            (Origin::Path(file_name), None) => Step::Create { file_name: file_name.clone() },
-            (Origin::Path(_), Some(model)) => return Err(PinMismatch { present: model.digest.clone() }),
+            (Origin::Path(file_name), None) => Step::Create {
+                file_name: file_name.clone(),
+            },
+            (Origin::Path(_), Some(model)) => {
+                return Err(PinMismatch {
+                    present: model.digest.clone(),
+                });
+            }
         });
-        steps.push(Step::Verify { digest: wanted.digest.clone() });
+        steps.push(Step::Verify {
+            digest: wanted.digest.clone(),
+        });
     }
     if wanted.level > Level::OnDisk {
         steps.push(Step::Load { level: wanted.level });
     }
-    Ok(Plan { steps, download_bytes: None, disk_bytes: None })
+    Ok(Plan {
+        steps,
+        download_bytes: None,
+        disk_bytes: None,
+    })
 }
 
 #[cfg(test)]
@@ -77,23 +89,67 @@ mod tests {
         let registry = || Origin::Registry("r".to_owned());
         let path = || Origin::Path("f.gguf".to_owned());
         let pull = || Step::Pull { source: "r".to_owned() };
-        let create = || Step::Create { file_name: "f.gguf".to_owned() };
-        let verify = |pin: Option<&ModelInfo>| Step::Verify { digest: pin.map(|m| m.digest.clone()) };
+        let create = || Step::Create {
+            file_name: "f.gguf".to_owned(),
+        };
+        let verify = |pin: Option<&ModelInfo>| Step::Verify {
+            digest: pin.map(|m| m.digest.clone()),
+        };
         for (present, origin, pin, level, expected) in [
             (Some(&a), registry(), None, Level::OnDisk, Ok(vec![])),
             (Some(&a), registry(), Some(&a), Level::OnDisk, Ok(vec![])),
             (Some(&a), path(), None, Level::OnDisk, Ok(vec![])),
             (Some(&a), path(), Some(&a), Level::OnDisk, Ok(vec![])),
             (None, registry(), None, Level::OnDisk, Ok(vec![pull(), verify(None)])),
-            (None, registry(), Some(&a), Level::OnDisk, Ok(vec![pull(), verify(Some(&a))])),
+            (
+                None,
+                registry(),
+                Some(&a),
+                Level::OnDisk,
+                Ok(vec![pull(), verify(Some(&a))]),
+            ),
             (None, path(), None, Level::OnDisk, Ok(vec![create(), verify(None)])),
-            (None, path(), Some(&a), Level::OnDisk, Ok(vec![create(), verify(Some(&a))])),
-            (Some(&a), registry(), Some(&b), Level::OnDisk, Ok(vec![pull(), verify(Some(&b))])),
-            (Some(&a), path(), Some(&b), Level::OnDisk, Err(PinMismatch { present: a.digest.clone() })),
-            (Some(&a), registry(), None, Level::Warm, Ok(vec![Step::Load { level: Level::Warm }])),
+            (
+                None,
+                path(),
+                Some(&a),
+                Level::OnDisk,
+                Ok(vec![create(), verify(Some(&a))]),
+            ),
+            (
+                Some(&a),
+                registry(),
+                Some(&b),
+                Level::OnDisk,
+                Ok(vec![pull(), verify(Some(&b))]),
+            ),
+            (
+                Some(&a),
+                path(),
+                Some(&b),
+                Level::OnDisk,
+                Err(PinMismatch {
+                    present: a.digest.clone(),
+                }),
+            ),
+            (
+                Some(&a),
+                registry(),
+                None,
+                Level::Warm,
+                Ok(vec![Step::Load { level: Level::Warm }]),
+            ),
         ] {
-            let wanted = Wanted { origin, digest: pin.map(|m| m.digest.clone()), level };
-            assert_eq!(plan(present, &wanted).map(|plan| plan.steps), expected, "{present:?} {wanted:?}");
+            let wanted = Wanted {
+                origin,
+                digest: pin.map(|m| m.digest.clone()),
+                level,
+            };
+            assert_eq!(
+                plan(present, &wanted).map(|plan| plan.steps),
+                expected,
+                "{present:?} {wanted:?}"
+            );
         }
     }
 }

@@ -28,8 +28,14 @@ pub(super) struct Task {
 /// Where the model comes from when it is not there.
 #[derive(Debug, Clone)]
 pub(super) enum From {
-    Registry { insecure: bool },
-    Path { path: Path, options: Box<ImportOptions>, replace: bool },
+    Registry {
+        insecure: bool,
+    },
+    Path {
+        path: Path,
+        options: Box<ImportOptions>,
+        replace: bool,
+    },
 }
 
 /// A path and whose word it is: a caller's stays beneath the roots, the operator's needs none.
@@ -63,18 +69,35 @@ impl Task {
         };
         let from = match path {
             Some(path) => {
-                let options = request.options.or(spec.map(|spec| spec.options.clone())).unwrap_or_default();
-                From::Path { path, options: Box::new(options), replace: false }
+                let options = request
+                    .options
+                    .or(spec.map(|spec| spec.options.clone()))
+                    .unwrap_or_default();
+                From::Path {
+                    path,
+                    options: Box::new(options),
+                    replace: false,
+                }
             }
             None if request.options.is_some() => {
                 let message = "import_options say how a model is made from files, and there is no path to make it from";
                 return Err(Failure::new(Reason::RequestInvalid, message)
                     .violation("import_options", "needs `path`, or a configured one"));
             }
-            None => From::Registry { insecure: request.insecure || spec.is_some_and(|spec| spec.insecure) },
+            None => From::Registry {
+                insecure: request.insecure || spec.is_some_and(|spec| spec.insecure),
+            },
         };
         let digest = request.digest.or(spec.and_then(|spec| spec.digest.clone()));
-        let task = Self { kind: OperationKind::EnsureReady, entry, engine, name, from, digest, level };
+        let task = Self {
+            kind: OperationKind::EnsureReady,
+            entry,
+            engine,
+            name,
+            from,
+            digest,
+            level,
+        };
         if level > Level::OnDisk || request.pin {
             task.require(Capability::Load)?;
         }
@@ -89,7 +112,9 @@ impl Task {
             entry,
             engine,
             name: request.model,
-            from: From::Registry { insecure: request.insecure },
+            from: From::Registry {
+                insecure: request.insecure,
+            },
             digest: request.digest,
             level: Level::OnDisk,
         };
@@ -131,13 +156,20 @@ impl Task {
             From::Registry { .. } => Origin::Registry(self.name.host().to_owned()),
             From::Path { path, .. } => Origin::Path(path.file_name()),
         };
-        Wanted { origin, digest: self.digest.clone(), level: self.level }
+        Wanted {
+            origin,
+            digest: self.digest.clone(),
+            level: self.level,
+        }
     }
 
     /// What another caller must want too, to share the operation.
     pub(super) fn content(&self) -> Content {
         match &self.from {
-            From::Registry { insecure } => Content::Registry { digest: self.digest.clone(), insecure: *insecure },
+            From::Registry { insecure } => Content::Registry {
+                digest: self.digest.clone(),
+                insecure: *insecure,
+            },
             From::Path { path, options, replace } => Content::Path {
                 path: match path {
                     Path::Caller(path) => path.clone(),
@@ -152,7 +184,11 @@ impl Task {
 
     /// What describes it to people.
     pub(super) fn label(&self) -> Label {
-        Label { kind: self.kind, backend: self.entry.name.clone(), name: self.name.clone() }
+        Label {
+            kind: self.kind,
+            backend: self.entry.name.clone(),
+            name: self.name.clone(),
+        }
     }
 }
 
@@ -165,6 +201,8 @@ impl Path {
             Self::Caller(path) => std::path::Path::new(path),
             Self::Operator(path) => path,
         };
-        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
     }
 }

@@ -99,19 +99,24 @@ impl Work for ModelWork {
     fn stopped(id: Uuid, why: Why) -> Failure {
         let (reason, message) = match why {
             Why::Cancelled => (Reason::OperationCancelled, format!("operation {id} was cancelled")),
-            Why::Abandoned => {
-                (Reason::OperationCancelled, format!("operation {id} was cancelled, for all its callers left and had asked for that"))
-            }
-            Why::ShuttingDown => {
-                (Reason::Interrupted, format!("operation {id} was interrupted, for the service shut down: ask again once it runs"))
-            }
+            Why::Abandoned => (
+                Reason::OperationCancelled,
+                format!("operation {id} was cancelled, for all its callers left and had asked for that"),
+            ),
+            Why::ShuttingDown => (
+                Reason::Interrupted,
+                format!("operation {id} was interrupted, for the service shut down: ask again once it runs"),
+            ),
         };
         Failure::new(reason, message).with("operationId", id)
     }
 
     fn fault(id: Uuid) -> Failure {
-        Failure::new(Reason::Internal, format!("operation {id} broke off by a fault of this service"))
-            .with("operationId", id)
+        Failure::new(
+            Reason::Internal,
+            format!("operation {id} broke off by a fault of this service"),
+        )
+        .with("operationId", id)
     }
 }
 

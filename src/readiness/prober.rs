@@ -25,7 +25,14 @@ pub(super) struct Prober {
 
 impl Prober {
     pub(super) fn new(publisher: Publisher, engine: Engine, interval: Duration, changed: Arc<Notify>) -> Self {
-        Self { publisher, engine, interval, changed, seen: Seen::default(), failures: 0 }
+        Self {
+            publisher,
+            engine,
+            interval,
+            changed,
+            seen: Seen::default(),
+            failures: 0,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -36,7 +43,10 @@ impl Prober {
             nudge.as_mut().enable();
             let probed = timeout(PROBE_TIMEOUT, self.look()).await;
             let late = || {
-                Error::new(Kind::Unreachable, format!("no answer within {} seconds", PROBE_TIMEOUT.as_secs()))
+                Error::new(
+                    Kind::Unreachable,
+                    format!("no answer within {} seconds", PROBE_TIMEOUT.as_secs()),
+                )
             };
             self.note(probed.unwrap_or_else(|_| Err(late())));
             self.publisher.publish(&self.engine, &self.seen);
@@ -52,13 +62,21 @@ impl Prober {
         let models = backend.list().await?;
         // An unchanged list keeps its allocation: most probes change nothing.
         let same = models.len() == self.seen.models.len()
-            && models.iter().all(|model| self.seen.models.get(&model.name).is_some_and(|known| known == model));
+            && models
+                .iter()
+                .all(|model| self.seen.models.get(&model.name).is_some_and(|known| known == model));
         let models = if same {
             Arc::clone(&self.seen.models)
         } else {
             Arc::new(models.into_iter().map(|model| (model.name.clone(), model)).collect())
         };
-        Ok(Seen { answers: true, version, last_time: Some(SystemTime::now()), failure: None, models })
+        Ok(Seen {
+            answers: true,
+            version,
+            last_time: Some(SystemTime::now()),
+            failure: None,
+            models,
+        })
     }
 
     fn note(&mut self, probed: Result<Seen, Error>) {

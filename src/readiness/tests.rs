@@ -24,7 +24,13 @@ fn desired(name: &str, ensure: config::Ensure) -> Desired {
 
 fn entry(name: &str, engine: Option<Engine>, desired: Vec<Desired>) -> Arc<Entry> {
     let framework = "scripted".to_owned();
-    Arc::new(Entry { name: name.to_owned(), framework, engine, desired, advertise: None })
+    Arc::new(Entry {
+        name: name.to_owned(),
+        framework,
+        engine,
+        desired,
+        advertise: None,
+    })
 }
 
 struct Test {
@@ -37,7 +43,11 @@ struct Test {
 
 impl Test {
     fn start(entries: Vec<Arc<Entry>>) -> Self {
-        let setup = Setup { entries, digest: Digest::of(b""), load_time: SystemTime::UNIX_EPOCH };
+        let setup = Setup {
+            entries,
+            digest: Digest::of(b""),
+            load_time: SystemTime::UNIX_EPOCH,
+        };
         let publisher = Publisher::new(&setup);
         let test = Self {
             readiness: publisher.subscribe(),
@@ -46,14 +56,18 @@ impl Test {
             setup,
             stop: CancellationToken::new(),
         };
-        test.publisher.probe(&test.setup, INTERVAL, &test.changed, &TaskTracker::new(), &test.stop);
+        test.publisher
+            .probe(&test.setup, INTERVAL, &test.changed, &TaskTracker::new(), &test.stop);
         test
     }
 
     /// Waits until the name has the status.
     async fn until(&mut self, name: &str, status: Option<Serving>) {
         let reached = self.readiness.wait_for(|readiness| readiness.status(name) == status);
-        tokio::time::timeout(Duration::from_secs(120), reached).await.expect("reached").expect("published");
+        tokio::time::timeout(Duration::from_secs(120), reached)
+            .await
+            .expect("reached")
+            .expect("published");
     }
 }
 
@@ -78,15 +92,26 @@ async fn names_serve_when_they_were_seen_to() {
     assert_eq!(now.status("backends/one"), Some(false), "its model is not there");
     assert_eq!(now.status(""), Some(false));
     assert_eq!(now.status("backends/one/models/m:latest"), Some(false));
-    assert_eq!(now.status("backends/alien"), None, "an unknown framework counts in no name");
-    for unknown in ["x", "backends/three", "backends/one/models/other", "backends/one/models/", "backends/one/x"] {
+    assert_eq!(
+        now.status("backends/alien"),
+        None,
+        "an unknown framework counts in no name"
+    );
+    for unknown in [
+        "x",
+        "backends/three",
+        "backends/one/models/other",
+        "backends/one/models/",
+        "backends/one/x",
+    ] {
         assert_eq!(now.status(unknown), None, "{unknown}");
     }
 
     scripted.put(&name, "content");
     test.changed.notify_waiters();
     test.until("", Some(true)).await;
-    test.until("backends/one/models/registry.ollama.ai/library/m:latest", Some(true)).await;
+    test.until("backends/one/models/registry.ollama.ai/library/m:latest", Some(true))
+        .await;
     // Listed, though nobody configured it.
     test.until("backends/two/models/m:latest", Some(true)).await;
 
@@ -123,8 +148,14 @@ async fn a_drain_ends_all_serving() {
 
 #[test]
 fn more_names_than_may_be_told_are_refused() {
-    let models = (0..100).map(|n| desired(&format!("m{n}"), config::Ensure::Startup)).collect();
+    let models = (0..100)
+        .map(|n| desired(&format!("m{n}"), config::Ensure::Startup))
+        .collect();
     let entries = vec![entry("one", Some(Engine::new("one", Scripted::new())), models)];
-    let setup = Setup { entries, digest: Digest::of(b""), load_time: SystemTime::UNIX_EPOCH };
+    let setup = Setup {
+        entries,
+        digest: Digest::of(b""),
+        load_time: SystemTime::UNIX_EPOCH,
+    };
     assert_eq!(Publisher::new(&setup).subscribe().borrow().statuses(), None);
 }

@@ -18,20 +18,35 @@ const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 pub(super) fn options(wrong: &mut Violations, options: v1::ImportOptions) -> ImportOptions {
-    let v1::ImportOptions { adapter_paths, quantize, template, system, license, parameters, messages } = options;
+    let v1::ImportOptions {
+        adapter_paths,
+        quantize,
+        template,
+        system,
+        license,
+        parameters,
+        messages,
+    } = options;
     if adapter_paths.len() > MAX_ADAPTERS {
         wrong.add("import_options.adapter_paths", format!("are more than {MAX_ADAPTERS}"));
     }
-    let adapter_paths = adapter_paths.into_iter().take(MAX_ADAPTERS).enumerate().map(|(n, path)| {
-        let field = format!("import_options.adapter_paths[{n}]");
-        if path.is_empty() {
-            wrong.add(field.clone(), "is empty");
-        }
-        wrong.path(field, path)
-    });
+    let adapter_paths = adapter_paths
+        .into_iter()
+        .take(MAX_ADAPTERS)
+        .enumerate()
+        .map(|(n, path)| {
+            let field = format!("import_options.adapter_paths[{n}]");
+            if path.is_empty() {
+                wrong.add(field.clone(), "is empty");
+            }
+            wrong.path(field, path)
+        });
     let adapter_paths = adapter_paths.collect();
     if !quantize.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') || quantize.len() > 32 {
-        wrong.add("import_options.quantize", "is no quantization type: `Q4_K_M`, `Q8_0`, …");
+        wrong.add(
+            "import_options.quantize",
+            "is no quantization type: `Q4_K_M`, `Q8_0`, …",
+        );
     }
     let parameters = parameters.map(|parameters| object(wrong, "import_options.parameters", parameters));
     if messages.len() > MAX_MESSAGES {
@@ -42,7 +57,10 @@ pub(super) fn options(wrong: &mut Violations, options: v1::ImportOptions) -> Imp
             let field = format!("import_options.messages[{n}].role");
             wrong.add(field, "is not `system`, `user`, `assistant` or `tool`");
         }
-        ChatMessage { role: message.role, content: message.content }
+        ChatMessage {
+            role: message.role,
+            content: message.content,
+        }
     });
     ImportOptions {
         adapter_paths,
@@ -83,7 +101,11 @@ fn value(wrong: &mut Violations, field: &str, value: ProtoValue) -> Option<Value
         }
         Some(Kind::ListValue(list)) => {
             let values = list.values.into_iter().enumerate();
-            Some(values.filter_map(|(n, value)| self::value(wrong, &format!("{field}[{n}]"), value)).collect())
+            Some(
+                values
+                    .filter_map(|(n, value)| self::value(wrong, &format!("{field}[{n}]"), value))
+                    .collect(),
+            )
         }
         Some(Kind::StructValue(object)) => Some(Value::Object(self::object(wrong, field, object))),
     }

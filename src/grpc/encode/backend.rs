@@ -16,7 +16,12 @@ pub(in crate::grpc) fn describe(manager: &Manager, readiness: &Readiness, backen
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build: env!("MODEL_CONTROL_BUILD").to_owned(),
         start_time: Some(timestamp(manager.start_time())),
-        backends: readiness.backends.iter().filter(wanted).map(|state| self::backend(manager, state)).collect(),
+        backends: readiness
+            .backends
+            .iter()
+            .filter(wanted)
+            .map(|state| self::backend(manager, state))
+            .collect(),
         configuration: Some(v1::Configuration {
             load_time: Some(timestamp(setup.load_time)),
             digest: setup.digest.to_string(),
@@ -40,7 +45,11 @@ fn backend(manager: &Manager, state: &BackendState) -> v1::Backend {
         last_seen_time: seen.last_time.map(timestamp),
         failure: failure.as_ref().map(status::value),
         capabilities: state.capabilities().into_iter().map(|c| capability(c).into()).collect(),
-        desired: entry.desired.iter().map(|desired| self::desired(manager, state, desired)).collect(),
+        desired: entry
+            .desired
+            .iter()
+            .map(|desired| self::desired(manager, state, desired))
+            .collect(),
     }
 }
 
@@ -48,31 +57,58 @@ fn told(state: &BackendState) -> (State, Option<Failure>) {
     let seen = &state.seen;
     if state.backend().is_none() {
         let message = "this version does not support the framework";
-        return (State::Unsupported, Some(Failure::new(Reason::FrameworkNotSupported, message)));
+        return (
+            State::Unsupported,
+            Some(Failure::new(Reason::FrameworkNotSupported, message)),
+        );
     }
     if !seen.answers {
-        let failure = seen.failure.as_ref().map(|error| Failure::new(Reason::BackendUnreachable, error.message.clone()));
-        let told = if failure.is_some() { State::Unreachable } else { State::Starting };
+        let failure = seen
+            .failure
+            .as_ref()
+            .map(|error| Failure::new(Reason::BackendUnreachable, error.message.clone()));
+        let told = if failure.is_some() {
+            State::Unreachable
+        } else {
+            State::Starting
+        };
         return (told, failure);
     }
-    if state.satisfied() { (State::Ready, None) } else { (State::Reconciling, None) }
+    if state.satisfied() {
+        (State::Ready, None)
+    } else {
+        (State::Reconciling, None)
+    }
 }
 
 fn desired(manager: &Manager, state: &BackendState, desired: &Desired) -> v1::DesiredModel {
     let spec = &desired.spec;
     let now = manager.desired().get(&state.entry.name, &spec.name);
     let listed = state.seen.models.get(&spec.name);
-    let reached = if state.has(desired) { level(Level::OnDisk) } else { v1::Level::Unspecified };
+    let reached = if state.has(desired) {
+        level(Level::OnDisk)
+    } else {
+        v1::Level::Unspecified
+    };
     let below = reached == v1::Level::Unspecified;
     v1::DesiredModel {
         name: spec.name.to_string(),
         canonical_name: spec.name.canonical(),
-        file_name: spec.path.as_ref().and_then(|path| path.file_name()).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        file_name: spec
+            .path
+            .as_ref()
+            .and_then(|path| path.file_name())
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         level: level(spec.level).into(),
         digest: spec.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
         reached_level: reached.into(),
         failure: now.failure.filter(|_| below).as_ref().map(status::value),
-        operation_id: now.operation.filter(|_| below).map(|id| id.to_string()).unwrap_or_default(),
+        operation_id: now
+            .operation
+            .filter(|_| below)
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
         current_digest: listed.map(|model| model.digest.to_string()).unwrap_or_default(),
         next_attempt_time: now.next_attempt.filter(|_| below).map(timestamp),
     }

@@ -43,13 +43,13 @@ fn record(record: &PhaseRecord) -> v1::PhaseRecord {
 
 fn phase(phase: &Phase) -> Part {
     match phase {
-        Phase::Queued(position) => {
-            Part::Queued(part::Queued { position: i32::try_from(*position).unwrap_or(i32::MAX) })
-        }
+        Phase::Queued(position) => Part::Queued(part::Queued {
+            position: i32::try_from(*position).unwrap_or(i32::MAX),
+        }),
         Phase::Resolving => Part::Resolving(part::Resolving {}),
-        Phase::Hashing(names) => {
-            Part::Hashing(part::Hashing { file_names: names.iter().take(MAX_ITEMS).cloned().collect() })
-        }
+        Phase::Hashing(names) => Part::Hashing(part::Hashing {
+            file_names: names.iter().take(MAX_ITEMS).cloned().collect(),
+        }),
         Phase::Uploading(layers) => Part::Uploading(part::Uploading { layers: told(layers) }),
         Phase::Downloading(layers) => Part::Downloading(part::Downloading { layers: told(layers) }),
         Phase::Verifying => Part::Verifying(part::Verifying {}),
@@ -66,7 +66,8 @@ fn phase(phase: &Phase) -> Part {
 
 /// Running ones first, for the rest is either done or has not begun.
 fn told(layers: &[Layer]) -> Vec<part::Layer> {
-    let running = |layer: &&Layer| layer.completed_bytes > 0 && layer.total_bytes.is_none_or(|t| layer.completed_bytes < t);
+    let running =
+        |layer: &&Layer| layer.completed_bytes > 0 && layer.total_bytes.is_none_or(|t| layer.completed_bytes < t);
     let first = layers.iter().filter(running);
     let rest = layers.iter().filter(|layer| !running(layer));
     first.chain(rest).take(MAX_ITEMS).map(layer).collect()

@@ -23,7 +23,15 @@ fn sixteen_violations_are_told_whole() {
     for n in 0..16 {
         failure = failure.violation(format!("f{n}"), "short");
     }
-    assert_eq!(of(&failure).get_error_details().bad_request().unwrap().field_violations.len(), 16);
+    assert_eq!(
+        of(&failure)
+            .get_error_details()
+            .bad_request()
+            .unwrap()
+            .field_violations
+            .len(),
+        16
+    );
 }
 
 #[test]
@@ -47,7 +55,9 @@ fn codes_are_those_of_the_contract() {
 fn only_what_may_be_retried_unasked_is_unavailable() {
     for reason in Reason::ALL {
         let retried = code(*reason) == Code::Unavailable;
-        let temporary = ["UNREACHABLE", "BUSY", "SHUTTING_DOWN"].iter().any(|word| reason.text().contains(word));
+        let temporary = ["UNREACHABLE", "BUSY", "SHUTTING_DOWN"]
+            .iter()
+            .any(|word| reason.text().contains(word));
         assert_eq!(retried, temporary, "{reason:?}");
     }
 }
@@ -62,7 +72,9 @@ fn what_tonic_says_gets_our_form() {
         (health_unknown("x"), None),
     ] {
         let shaped = reshaped(&status);
-        let found = shaped.as_ref().and_then(|s| s.get_error_details().error_info().map(|i| i.reason.clone()));
+        let found = shaped
+            .as_ref()
+            .and_then(|s| s.get_error_details().error_info().map(|i| i.reason.clone()));
         assert_eq!(found.as_deref(), reason, "{status:?}");
     }
 }

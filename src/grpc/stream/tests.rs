@@ -4,13 +4,25 @@ use super::*;
 use crate::model::{Event, Phase};
 
 fn status(snapshot: &Snapshot) -> ModelStatus {
-    ModelStatus { running: true, progress: Arc::new(snapshot.clone()), ended: None }
+    ModelStatus {
+        running: true,
+        progress: Arc::new(snapshot.clone()),
+        ended: None,
+    }
 }
 
 fn ended(snapshot: &Snapshot) -> ModelStatus {
     let failure = Failure::new(Reason::Internal, "x");
-    let end = ModelEnded { time: SystemTime::now(), result: Err(failure), cancelled: false, continues: None };
-    ModelStatus { ended: Some(Arc::new(end)), ..status(snapshot) }
+    let end = ModelEnded {
+        time: SystemTime::now(),
+        result: Err(failure),
+        cancelled: false,
+        continues: None,
+    };
+    ModelStatus {
+        ended: Some(Arc::new(end)),
+        ..status(snapshot)
+    }
 }
 
 fn sequence(told: Told) -> u64 {

@@ -68,7 +68,9 @@ impl Order {
             By::ModifyTime => a.modify.cmp(&b.modify),
             By::SizeBytes => a.size.cmp(&b.size),
         };
-        let order = by.then_with(|| a.name.cmp(&b.name)).then_with(|| a.backend.cmp(&b.backend));
+        let order = by
+            .then_with(|| a.name.cmp(&b.name))
+            .then_with(|| a.backend.cmp(&b.backend));
         if self.descending { order.reverse() } else { order }
     }
 }
@@ -113,7 +115,10 @@ fn since_epoch(time: SystemTime) -> Duration {
 
 impl Token {
     pub(super) fn encode(order: Order, key: &Key) -> String {
-        let token = Self { order, key: key.clone() };
+        let token = Self {
+            order,
+            key: key.clone(),
+        };
         // Plain values always serialise.
         let bytes = serde_json::to_vec(&token).unwrap_or_default();
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -127,7 +132,9 @@ impl Token {
         if text.len() > MAX_TOKEN || !text.is_ascii() || !text.len().is_multiple_of(2) {
             return Err(InvalidToken::Malformed);
         }
-        let digits = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));
+        let digits = (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16));
         let bytes: Vec<u8> = digits.collect::<Result<_, _>>().map_err(|_| InvalidToken::Malformed)?;
         let token: Self = serde_json::from_slice(&bytes).map_err(|_| InvalidToken::Malformed)?;
         if token.order != order {
@@ -142,7 +149,12 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> Key {
-        Key { modify: Duration::from_secs(1), size: 1, name: name.to_owned(), backend: "b".to_owned() }
+        Key {
+            modify: Duration::from_secs(1),
+            size: 1,
+            name: name.to_owned(),
+            backend: "b".to_owned(),
+        }
     }
 
     #[test]
@@ -150,15 +162,26 @@ mod tests {
         let order: Order = "size_bytes desc".parse().unwrap();
         let token = Token::encode(order, &key("a"));
         assert_eq!(Token::decode(&token, order).unwrap(), Some(key("a")));
-        assert!(matches!(Token::decode(&token, "name".parse().unwrap()), Err(InvalidToken::OtherOrder)));
+        assert!(matches!(
+            Token::decode(&token, "name".parse().unwrap()),
+            Err(InvalidToken::OtherOrder)
+        ));
         for bad in ["x", "00", "zz", "7b7d", &"0".repeat(MAX_TOKEN + 2), "é"] {
-            assert!(matches!(Token::decode(bad, order), Err(InvalidToken::Malformed)), "{bad}");
+            assert!(
+                matches!(Token::decode(bad, order), Err(InvalidToken::Malformed)),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn orders_are_total() {
-        for (text, first) in [("", "a"), ("name desc", "b"), ("modify_time", "a"), ("size_bytes desc", "b")] {
+        for (text, first) in [
+            ("", "a"),
+            ("name desc", "b"),
+            ("modify_time", "a"),
+            ("size_bytes desc", "b"),
+        ] {
             let order: Order = text.parse().unwrap();
             let mut keys = [key("b"), key("a")];
             keys.sort_by(|a, b| order.compare(a, b));
