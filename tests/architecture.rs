@@ -110,7 +110,7 @@ fn modules_are_named_by_their_file() {
 }
 
 /// What of `path`'s imports the map does not allow.
-fn edges(path: &str, text: &str) -> Vec<String> {
+fn edges(path: &str, source: &str) -> Vec<String> {
     let (module, test) = module(path);
     let Some(room) = module.first() else { return Vec::new() };
     let Some((_, uses)) = ALLOWED.iter().find(|(name, _)| name == room) else {
@@ -126,7 +126,7 @@ fn edges(path: &str, text: &str) -> Vec<String> {
             || (named.test && begins(FOR_TESTS))
             || uses.iter().any(|&used| used == "*" || begins(used))
     };
-    scan::paths(text, &module, test)
+    scan::paths(source, &module, test)
         .into_iter()
         .filter(|named| !allowed(named))
         .map(|named| {
@@ -140,7 +140,7 @@ fn edges(path: &str, text: &str) -> Vec<String> {
 }
 
 /// Foreign crates that `path` names and may not.
-fn foreign(path: &str, text: &str) -> Vec<String> {
+fn foreign(path: &str, source: &str) -> Vec<String> {
     let (module, test) = module(path);
     let room = module.first().map_or("", String::as_str);
     // Tests of the transport compare codes; they give none.
@@ -150,7 +150,7 @@ fn foreign(path: &str, text: &str) -> Vec<String> {
         "reqwest" => room != "backend",
         _ => word.starts_with("tonic") && !TRANSPORT.contains(&room),
     };
-    scan::tokens(text)
+    scan::tokens(source)
         .into_iter()
         .filter(|token| refused(&token.text))
         .map(|token| format!("{path}:{}: `{}` has no place here", token.line, token.text))
@@ -170,8 +170,13 @@ fn module(path: &str) -> (Vec<String>, bool) {
 
 /// One row of the map: `//! | [`room`] | holds | `used`, `used` |`.
 fn row(line: &str) -> Option<(String, Vec<String>)> {
-    let mut cells = line.strip_prefix("//! | [`")?.split('|');
-    let room = cells.next()?.trim().strip_suffix("`]")?;
+    let mut cells = line.strip_prefix("//! | ")?.split('|');
+    let room = cells
+        .next()?
+        .trim()
+        .trim_matches(['[', ']'])
+        .strip_prefix('`')?
+        .strip_suffix('`')?;
     let uses = cells.nth(1)?.trim();
     let words = if uses == "all" {
         vec!["*".to_owned()]

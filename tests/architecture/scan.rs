@@ -72,6 +72,8 @@ pub(crate) fn tokens(source: &str) -> Vec<Token> {
 }
 
 /// All paths into the crate that `source`, the module at `module` (`["model", "name"]`), names.
+///
+/// Only the program calls the library `model_control`; in the library that word is a module's.
 pub(crate) fn paths(source: &str, module: &[String], test: bool) -> Vec<Named> {
     let tokens = tokens(source);
     let mut scanner = Scanner { tokens: &tokens, at: 0 };
@@ -104,7 +106,9 @@ pub(crate) fn paths(source: &str, module: &[String], test: bool) -> Vec<Named> {
                 }
                 scanner.at += 1;
             }
-            "crate" | "model_control" | "super" | "self" if scanner.begins_path() => {
+            "crate" | "model_control" | "super" | "self"
+                if scanner.begins_path() && (token != "model_control" || module.is_empty()) =>
+            {
                 let line = scanner.tokens[scanner.at].line;
                 let base = if matches!(token, "super" | "self") {
                     here
