@@ -1,0 +1,3 @@
+//! The API: the generated code, and (with the server) what serves it.
+
+pub mod proto;
