@@ -20,7 +20,9 @@
 //! | [`app`] | wires them together; starts and stops | all |
 
 pub mod backend;
+pub mod cli;
 pub mod config;
 pub mod gguf;
+pub mod grpc;
 pub mod model;
 pub mod source;
