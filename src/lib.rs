@@ -15,12 +15,13 @@
 //! | [`manager`] | the use cases, without transport | `backend`, `engines`, `model`, `operation`, `source` |
 //! | [`readiness`] | probes engines; the only writer of health | `backend`, `engines`, `model` |
 //! | [`grpc`] | the API | `manager`, `model`, `operation`, `readiness` |
-//! | `cli` | the client | the generated code in `grpc::proto` |
+//! | [`cli`] | the client | the generated code in `grpc::proto` |
 //! | [`telemetry`] | the log | nothing; all may use it |
 //! | [`app`] | wires them together; starts and stops | all |
 
 pub mod app;
 pub mod backend;
+pub mod cli;
 pub mod config;
 pub mod engines;
 pub mod gguf;
