@@ -6,10 +6,11 @@
 
 use std::path::{Component, Path};
 
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{AtFlags, FileType, Mode, OFlags, openat, statat},
-    io::Errno,
 };
 
 use super::error::{Error, Refusal, Unusable};

@@ -1,6 +1,18 @@
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use super::*;
+
+/// Ends a thread that a test's scope waits for, also when an assertion fails.
+pub(super) struct SetAtEnd<'a>(pub(super) &'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 #[test]
 fn a_change_shows_in_the_stamp() {

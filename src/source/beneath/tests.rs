@@ -70,6 +70,8 @@ fn a_walk_is_not_led_out_by_a_folder_that_becomes_a_link() {
 
     use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+    use crate::source::tests::SetAtEnd;
+
     let base = tempfile::tempdir().unwrap();
     let root = base.path().join("root");
     for (folder, text) in [("root/folder", "inside"), ("outside", "outside")] {
@@ -80,6 +82,7 @@ fn a_walk_is_not_led_out_by_a_folder_that_becomes_a_link() {
     let (folder, link) = (root.join("folder"), root.join("link"));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _done = SetAtEnd(&done);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 renameat_with(CWD, &folder, CWD, &link, RenameFlags::EXCHANGE).unwrap();
@@ -90,6 +93,5 @@ fn a_walk_is_not_led_out_by_a_folder_that_becomes_a_link() {
                 assert_eq!(text, "inside");
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
 }

@@ -1,7 +1,7 @@
-use std::{fs, os::unix::fs::symlink, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use super::*;
-use crate::source::{Refusal, Roots, open_unconfined};
+use crate::source::Roots;
 
 /// A root with these files, each with its own name as content; a name that ends in `/` is a folder.
 struct Fixture {
@@ -60,6 +60,7 @@ fn told(answer: Result<Source, Error>) -> Result<String, String> {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with answers")]
 fn ok(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
@@ -105,6 +106,10 @@ fn the_first_part_of_a_split_stands_for_all() {
 #[cfg(target_os = "linux")]
 #[test]
 fn parts_are_opened_as_confined_as_the_first() {
+    use std::os::unix::fs::symlink;
+
+    use crate::source::{Refusal, open_unconfined};
+
     let fixture = Fixture::new(&["blobs/one", "blobs/two", "snapshot/x/"]);
     let link = |name: &str, target: &str| symlink(target, fixture.root.join("snapshot/x").join(name)).unwrap();
     link("m-00001-of-00002.gguf", "../../blobs/one");
