@@ -1,8 +1,44 @@
 //! The configuration: validated, nothing left that a room must interpret.
+//!
+//! Server settings are flags with `MODEL_CONTROL_*` twins; a flag beats the environment, which beats the default. Backends
+//! are entries of a file that is shared with other programs, which is why their own keys are passed over. Every problem of
+//! flags and file is reported together.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `args` | the flags of `serve`, and where each value came from |
+//! | `value` | durations and sizes with their units |
+//! | `file` | the file's bytes to entries with lines; knows YAML and no flag |
+//! | `argv` | an entry's words to flags; the table of flags |
+//! | `entry` | an entry's flags to a backend and its models |
+//! | `load` | all of it to one [`Config`] |
+//! | `check` | what is worth a warning, without starting |
+//! | `print` | the configuration as text |
+//! | `problem` | problems with file, line and entry |
+//!
+//! Rejected: a configuration framework that merges layers of untyped values. It loses the lines of the file.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::model::{Digest, ImportOptions, Level, ModelName};
+
+pub mod args;
+mod argv;
+mod check;
+mod entry;
+mod file;
+mod load;
+mod print;
+mod problem;
+pub mod value;
+
+pub use self::{
+    args::{LogFormat, Origin, Origins, ServeArgs},
+    check::warnings,
+    load::{Folders, load},
+    print::print,
+    problem::{Errors, Problem},
+};
 
 /// All that `serve` was told.
 #[derive(Debug, Clone)]
@@ -13,6 +49,10 @@ pub struct Config {
     pub entries: Vec<Entry>,
     /// SHA-256 of the file; of nothing without one.
     pub digest: Digest,
+    /// The file as it was named, when there is one.
+    pub file: Option<PathBuf>,
+    /// Where the server settings came from.
+    pub origins: Origins,
 }
 
 /// Server settings.
@@ -22,9 +62,9 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where health alone listens in plain text, when asked.
     pub health_listen: Option<SocketAddr>,
-    /// What outlives us.
+    /// What outlives us. Absolute.
     pub state_dir: PathBuf,
-    /// Where callers' paths may lead.
+    /// Where callers' paths may lead. Absolute.
     pub model_roots: Vec<PathBuf>,
     /// The operator accepts that anybody who reaches the port may call.
     pub allow_unauthenticated: bool,
@@ -68,7 +108,7 @@ pub struct Entry {
 pub enum Framework {
     /// The engine inside this program.
     Embedded {
-        /// The store's folder.
+        /// The store's folder. Absolute.
         store: PathBuf,
     },
     /// Not known to this build; listed, and nothing else.
@@ -82,7 +122,7 @@ pub struct Desired {
     pub name: ModelName,
     /// How ready.
     pub level: Level,
-    /// Create it from here, never pull.
+    /// Create it from here, never pull. Absolute.
     pub path: Option<PathBuf>,
     /// The manifest it must have.
     pub digest: Option<Digest>,

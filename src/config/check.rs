@@ -1,0 +1,48 @@
+//! What is worth a warning, without starting. Errors are only what `serve` would refuse; these it lives with.
+
+use super::{Config, Framework};
+
+/// Similarity of two names from which one may be meant for the other.
+const ALIKE: f64 = 0.85;
+
+/// Warnings, one a line, in the order of the configuration. Looks at the file system, changes nothing.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if config.server.allow_unauthenticated {
+        let listen = config.server.listen;
+        warnings.push(format!(
+            "--allow-unauthenticated: whoever reaches {listen} may call the service"
+        ));
+    }
+    for root in &config.server.model_roots {
+        if !root.is_dir() {
+            warnings.push(format!("--model-root {}: is no folder", root.display()));
+        }
+    }
+    for entry in &config.entries {
+        let mut warn = |message: String| warnings.push(format!("entry `{}`: {message}", entry.name));
+        if let Framework::Unsupported(framework) = &entry.framework {
+            let meant = strsim::jaro_winkler(&framework.to_ascii_lowercase(), "embedded") >= ALIKE;
+            let hint = if meant { ": did you mean `embedded`?" } else { "" };
+            warn(format!(
+                "framework `{framework}` is not supported and is only listed{hint}"
+            ));
+        }
+        for model in &entry.desired {
+            let adapters = model.options.adapter_paths.iter().map(std::path::Path::new);
+            for path in model.path.as_deref().into_iter().chain(adapters) {
+                if !path.exists() {
+                    warn(format!("model `{}`: nothing lies at {}", model.name, path.display()));
+                }
+            }
+        }
+    }
+    if !config
+        .entries
+        .iter()
+        .any(|entry| matches!(entry.framework, Framework::Embedded { .. }))
+    {
+        warnings.push("no entry is of a framework that this version supports: nothing will become ready".to_owned());
+    }
+    warnings
+}

@@ -1,0 +1,262 @@
+//! An entry's flags to a backend and its models.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Desired, Ensure, Entry, Folders, Framework,
+    argv::{self, Bag, EMBEDDED, Given, Scope},
+    file::{Field, RawEntry, Word},
+    problem::Problem,
+};
+use crate::model::{Digest, ImportOptions, Level, ModelName};
+
+/// Bytes of a backend's name.
+const MAX_NAME: usize = 63;
+
+/// Turns the file's entries into backends. What is wrong with one hides no other.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    /// Against which relative paths resolve: the file's.
+    folder: &'a Path,
+    folders: &'a Folders,
+    /// The line of each name so far.
+    names: HashMap<String, u64>,
+    pub(super) problems: Vec<Problem>,
+}
+
+// === impl Reader ===
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(folder: &'a Path, folders: &'a Folders) -> Self {
+        Self {
+            folder,
+            folders,
+            names: HashMap::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// None when something is wrong with it, which is in `problems` then.
+    pub(super) fn entry(&mut self, raw: RawEntry) -> Option<Entry> {
+        let mut problems = Vec::new();
+        let name = self.name(&raw, &mut problems);
+        let label = name.clone().unwrap_or_else(|| format!("#{}", raw.number));
+        let entry = self.framework(raw, &mut problems).map(|mut entry| {
+            entry.name.clone_from(&label);
+            entry
+        });
+        let whole = name.is_some() && problems.is_empty();
+        self.problems
+            .extend(problems.into_iter().map(|problem| problem.of_entry(&label)));
+        entry.filter(|_| whole)
+    }
+
+    fn name(&mut self, raw: &RawEntry, problems: &mut Vec<Problem>) -> Option<String> {
+        let word = match &raw.name {
+            Field::Is(word) => word,
+            Field::Wrong => return None,
+            Field::Absent => {
+                problems.push(Problem::at(raw.line, "has no `name`"));
+                return None;
+            }
+        };
+        if !is_name(&word.text) {
+            let message = "`name` must be 1 to 63 letters, digits, `.`, `_` or `-`";
+            problems.push(Problem::at(word.line, message));
+            return None;
+        }
+        if let Some(first) = self.names.get(&word.text) {
+            let message = format!("the name is taken by the entry in line {first}");
+            problems.push(Problem::at(word.line, message));
+        } else {
+            self.names.insert(word.text.clone(), word.line);
+        }
+        Some(word.text.clone())
+    }
+
+    fn framework(&self, raw: RawEntry, problems: &mut Vec<Problem>) -> Option<Entry> {
+        let word = match raw.framework {
+            Field::Is(word) => word,
+            Field::Wrong => return None,
+            Field::Absent => {
+                problems.push(Problem::at(raw.line, "has no `framework`"));
+                return None;
+            }
+        };
+        match word.text.as_str() {
+            "embedded" => {
+                problems.extend(raw.argv_problems);
+                self.embedded(&raw.argv, raw.line, problems)
+            }
+            text if text.is_empty() || text.chars().any(char::is_control) => {
+                problems.push(Problem::at(word.line, "`framework` must be a word: `embedded`"));
+                None
+            }
+            _ => Some(entry(Framework::Unsupported(word.text))),
+        }
+    }
+
+    fn embedded(&self, words: &[Word], line: u64, problems: &mut Vec<Problem>) -> Option<Entry> {
+        let (given, wrong) = argv::flags(words, &EMBEDDED);
+        problems.extend(wrong);
+        let (own, models) = bind(given, problems);
+        let store = match own.one("--store") {
+            Some(given) => self.path(given),
+            None => self.folders.store().or_else(|| {
+                let message = "this user has no data folder: say with `--store` where models are kept";
+                problems.push(Problem::at(line, message));
+                None
+            })?,
+        };
+        let advertise = own
+            .one("--advertise")
+            .and_then(|given| valid(given, problems, endpoint));
+        let mut desired: Vec<Desired> = Vec::new();
+        for (model, bag) in models {
+            let Some(name) = valid(&model, problems, str::parse::<ModelName>) else {
+                continue;
+            };
+            if desired.iter().any(|other| other.name == name) {
+                let message = format!("the model `{name}` is named twice");
+                problems.push(Problem::at(model.line, message));
+            }
+            desired.push(self.desired(name, &model, &bag, problems));
+        }
+        Some(Entry {
+            desired,
+            advertise,
+            ..entry(Framework::Embedded { store })
+        })
+    }
+
+    fn desired(&self, name: ModelName, model: &Given, bag: &Bag, problems: &mut Vec<Problem>) -> Desired {
+        let path = bag.one("--model-path").map(|given| self.path(given));
+        if let (Some(_), Some(why)) = (&path, name.reserved()) {
+            problems.push(Problem::at(model.line, format!("`--model`: {why}")));
+        }
+        let level = bag.one("--level").and_then(|given| valid(given, problems, level));
+        let digest = bag
+            .one("--digest")
+            .and_then(|given| valid(given, problems, str::parse::<Digest>));
+        let ensure = bag.one("--ensure").and_then(|given| valid(given, problems, ensure));
+        let adapters = bag.all("--adapter-path").iter();
+        Desired {
+            name,
+            level: level.unwrap_or(Level::OnDisk),
+            path,
+            digest,
+            options: ImportOptions {
+                adapter_paths: adapters.filter_map(|given| self.path_text(given, problems)).collect(),
+                quantize: bag.one("--quantize").and_then(|given| valid(given, problems, quantize)),
+                ..ImportOptions::default()
+            },
+            insecure: bag.one("--insecure").is_some_and(|given| given.value == "true"),
+            ensure: ensure.unwrap_or(Ensure::Startup),
+        }
+    }
+
+    fn path(&self, given: &Given) -> PathBuf {
+        self.folder.join(&given.value)
+    }
+
+    /// Import options hold texts, as callers send them.
+    fn path_text(&self, given: &Given, problems: &mut Vec<Problem>) -> Option<String> {
+        let path = self.path(given).into_os_string().into_string();
+        if path.is_err() {
+            let message = format!("`{}` is relative to a folder whose name is not UTF-8", given.flag.name);
+            problems.push(Problem::at(given.line, message));
+        }
+        path.ok()
+    }
+}
+
+/// Entry flags, and each `--model` with the flags after it.
+fn bind(given: Vec<Given>, problems: &mut Vec<Problem>) -> (Bag, Vec<(Given, Bag)>) {
+    let mut own = Bag::default();
+    let mut models: Vec<(Given, Bag)> = Vec::new();
+    for given in given {
+        match (given.flag.scope, models.last_mut()) {
+            (Scope::Model, _) => models.push((given, Bag::default())),
+            (Scope::OfModel, Some((_, bag))) => bag.add(given, problems),
+            (Scope::OfModel, None) => {
+                let message = format!("`{}` must come after the `--model` that it is for", given.flag.name);
+                problems.push(Problem::at(given.line, message));
+            }
+            (Scope::Entry | Scope::None(_), _) => own.add(given, problems),
+        }
+    }
+    (own, models)
+}
+
+fn entry(framework: Framework) -> Entry {
+    Entry {
+        name: String::new(),
+        framework,
+        desired: Vec::new(),
+        advertise: None,
+    }
+}
+
+/// The flag's value, or a problem that says why it is none.
+fn valid<T, E: fmt::Display>(
+    given: &Given,
+    problems: &mut Vec<Problem>,
+    read: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    match read(&given.value) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            problems.push(Problem::at(given.line, format!("`{}`: {error}", given.flag.name)));
+            None
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    match text.parse() {
+        Ok(Level::OnDisk) => Ok(Level::OnDisk),
+        Ok(above) => Err(format!("this version brings models on-disk only, not `{above}`")),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+fn ensure(text: &str) -> Result<Ensure, &'static str> {
+    match text {
+        "startup" => Ok(Ensure::Startup),
+        "on-demand" => Ok(Ensure::OnDemand),
+        _ => Err("a model is made ready at `startup` or `on-demand`"),
+    }
+}
+
+fn quantize(text: &str) -> Result<String, &'static str> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if text.len() > 16 || !text.bytes().all(allowed) {
+        return Err("a type to quantize to is a word like `Q4_K_M`");
+    }
+    Ok(text.to_ascii_uppercase())
+}
+
+/// It is told to every caller, so it has no room for a secret.
+fn endpoint(text: &str) -> Result<String, &'static str> {
+    let uri: http::Uri = text.parse().map_err(|_| "an endpoint is a URL: `http://host:port`")?;
+    let authority = match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(authority)) if !authority.host().is_empty() => authority,
+        _ => return Err("an endpoint is a URL: `http://host:port`"),
+    };
+    if authority.as_str().contains('@') {
+        return Err("an endpoint is told to callers and must have no user information");
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

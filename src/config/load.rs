@@ -1,0 +1,199 @@
+//! Flags, environment and file to one configuration.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Config, Entry, Errors, Framework, Origin, Problem, ServeArgs, Server,
+    entry::Reader,
+    file::{MAX_BYTES, RawFile},
+};
+use crate::model::Digest;
+
+/// What is looked for when no file is named.
+const DEFAULT_FILE: &str = "configs.yaml";
+
+/// The backend without a file.
+const DEFAULT_BACKEND: &str = "embedded";
+
+/// The user's folders, on which defaults rest. Given to [`load`], so that it depends on nothing else of its surroundings.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// Against which paths of flags resolve. Absolute.
+    pub working: PathBuf,
+    /// Where the user's programs keep what is large.
+    pub data: Option<PathBuf>,
+    /// Where the user's programs keep what outlives them.
+    pub state: Option<PathBuf>,
+}
+
+/// Reads the file that `args` name, or the default one when it is there, and validates it and them together.
+pub fn load(args: &ServeArgs, folders: &Folders) -> Result<Config, Errors> {
+    let mut problems = Vec::new();
+    let server = server(args, folders, &mut problems);
+    let (file, entries, digest) = backends(args, folders, &mut problems);
+    match server {
+        Some(server) if problems.is_empty() => Ok(Config {
+            server,
+            entries,
+            digest,
+            file,
+            origins: args.origins.clone(),
+        }),
+        _ => Err(Errors(problems)),
+    }
+}
+
+// === impl Folders ===
+
+impl Folders {
+    /// Those of the user who runs this process.
+    pub fn of_user() -> io::Result<Self> {
+        Ok(Self {
+            working: std::env::current_dir()?,
+            data: dirs::data_dir(),
+            state: dirs::state_dir().or_else(dirs::data_local_dir),
+        })
+    }
+
+    /// Where models are kept unless `--store` says otherwise.
+    pub(super) fn store(&self) -> Option<PathBuf> {
+        Some(self.data.as_ref()?.join("model-control/models"))
+    }
+}
+
+fn server(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> Option<Server> {
+    let mut wrong = |message: &str| problems.push(Problem::of_flags(message));
+    if !is_loopback(args.listen) && !args.allow_unauthenticated {
+        wrong(&format!(
+            "--listen {}: whoever reaches this address could call the service. Listen on a loopback address, or give \
+             --allow-unauthenticated to accept that; token files and TLS come in a later version",
+            args.listen
+        ));
+    }
+    if args.health_listen == Some(args.listen) && args.listen.port() != 0 {
+        wrong("--health-listen is the same address as --listen, which serves health as well: leave it out");
+    }
+    let state_dir = match &args.state_dir {
+        Some(path) => Some(folders.working.join(path)),
+        None => folders
+            .state
+            .as_ref()
+            .map(|state| state.join("model-control"))
+            .or_else(|| {
+                wrong(
+                    "this user has no state folder: say with --state-dir where the service keeps what must outlive it",
+                );
+                None
+            }),
+    }?;
+    Some(Server {
+        listen: args.listen,
+        health_listen: args.health_listen,
+        state_dir,
+        model_roots: model_roots(args).map(|root| folders.working.join(root)).collect(),
+        allow_unauthenticated: args.allow_unauthenticated,
+        max_connections: args.max_connections as usize,
+        max_streams: args.max_streams,
+        max_message_bytes: args.max_message_size,
+        handshake_timeout: args.handshake_timeout,
+        max_operations: args.max_operations as usize,
+        keep_operations: args.keep_operations as usize,
+        keep_operations_for: args.keep_operations_for,
+        probe_interval: args.probe_interval,
+        drain_delay: args.drain_delay,
+        drain_timeout: args.drain_timeout,
+    })
+}
+
+/// A flag is one folder, whatever its name holds; the variable is a list like any search path.
+fn model_roots(args: &ServeArgs) -> impl Iterator<Item = PathBuf> {
+    let listed = args.origins.of("model_roots") == Origin::Environment;
+    args.model_roots.iter().flat_map(move |root| {
+        if listed {
+            std::env::split_paths(root)
+                .filter(|root| !root.as_os_str().is_empty())
+                .collect()
+        } else {
+            vec![root.clone()]
+        }
+    })
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// The file's entries and digest; those of no file when none is named and the default one is not there.
+fn backends(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> (Option<PathBuf>, Vec<Entry>, Digest) {
+    let named = args.config.as_deref();
+    let shown = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let path = folders.working.join(shown);
+    let bytes = match read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
+            return (None, without_file(folders, problems), Digest::of(b""));
+        }
+        Err(error) => {
+            problems.push(Problem {
+                file: Some(shown.to_owned()),
+                ..Problem::of_flags(format!("could not be read: {error}"))
+            });
+            return (None, Vec::new(), Digest::of(b""));
+        }
+    };
+    let mut found = Vec::new();
+    let entries = match RawFile::parse(&bytes) {
+        Ok(raw) => {
+            let folder = path.parent().unwrap_or(&folders.working);
+            let mut reader = Reader::new(folder, folders);
+            let entries = raw
+                .entries
+                .into_iter()
+                .filter_map(|entry| reader.entry(entry))
+                .collect();
+            found.extend(raw.problems);
+            found.append(&mut reader.problems);
+            entries
+        }
+        Err(problem) => {
+            found.push(problem);
+            Vec::new()
+        }
+    };
+    found.sort_by_key(|problem| problem.line);
+    problems.extend(found.into_iter().map(|problem| Problem {
+        file: Some(shown.to_owned()),
+        ..problem
+    }));
+    (Some(shown.to_owned()), entries, Digest::of(&bytes))
+}
+
+fn without_file(folders: &Folders, problems: &mut Vec<Problem>) -> Vec<Entry> {
+    let Some(store) = folders.store() else {
+        problems.push(Problem::of_flags(
+            "this user has no data folder: give --config and in its file an entry of framework `embedded` with `--store`",
+        ));
+        return Vec::new();
+    };
+    vec![Entry {
+        name: DEFAULT_BACKEND.to_owned(),
+        framework: Framework::Embedded { store },
+        desired: Vec::new(),
+        advertise: None,
+    }]
+}
+
+/// One byte more than may be, so that the parser sees that it is too many.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! The configuration as text, for people and for a difference of two. Nothing in it is secret: values that could be are
+//! refused where they are read.
+
+use std::fmt::{self, Display, Write as _};
+
+use super::{
+    Config, Desired, Ensure, Entry, Framework, Server,
+    value::{Human, Size},
+};
+
+/// The effective configuration as YAML, each server setting with where it came from.
+pub fn print(config: &Config) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _infallible = write(&mut text, config);
+    text
+}
+
+/// A text in quotes that YAML understands.
+struct Quoted<T>(T);
+
+fn write(out: &mut String, config: &Config) -> fmt::Result {
+    match &config.file {
+        Some(file) => writeln!(out, "# {}", file.display())?,
+        None => writeln!(out, "# no file")?,
+    }
+    writeln!(out, "digest: {}", config.digest)?;
+    writeln!(out, "server:")?;
+    write_server(out, config)?;
+    writeln!(out, "entries:")?;
+    config.entries.iter().try_for_each(|entry| write_entry(out, entry))
+}
+
+fn write_server(out: &mut String, config: &Config) -> fmt::Result {
+    let Server {
+        listen,
+        health_listen,
+        state_dir,
+        model_roots,
+        allow_unauthenticated,
+        max_connections,
+        max_streams,
+        max_message_bytes,
+        handshake_timeout,
+        max_operations,
+        keep_operations,
+        keep_operations_for,
+        probe_interval,
+        drain_delay,
+        drain_timeout,
+    } = &config.server;
+    let roots: Vec<_> = model_roots
+        .iter()
+        .map(|root| Quoted(root.display()).to_string())
+        .collect();
+    let health_listen = health_listen.map_or("null".to_owned(), |address| Quoted(address).to_string());
+    let settings: [(&str, &dyn Display); 15] = [
+        ("listen", &Quoted(listen)),
+        ("health_listen", &health_listen),
+        ("state_dir", &Quoted(state_dir.display())),
+        ("model_roots", &format!("[{}]", roots.join(", "))),
+        ("allow_unauthenticated", allow_unauthenticated),
+        ("max_connections", max_connections),
+        ("max_streams", max_streams),
+        ("max_message_size", &Size(*max_message_bytes)),
+        ("handshake_timeout", &Human(*handshake_timeout)),
+        ("max_operations", max_operations),
+        ("keep_operations", keep_operations),
+        ("keep_operations_for", &Human(*keep_operations_for)),
+        ("probe_interval", &Human(*probe_interval)),
+        ("drain_delay", &Human(*drain_delay)),
+        ("drain_timeout", &Human(*drain_timeout)),
+    ];
+    for (name, value) in settings {
+        writeln!(out, "  {name}: {value} # {}", config.origins.of(name))?;
+    }
+    Ok(())
+}
+
+fn write_entry(out: &mut String, entry: &Entry) -> fmt::Result {
+    writeln!(out, "  - name: {}", Quoted(&entry.name))?;
+    match &entry.framework {
+        Framework::Embedded { store } => {
+            writeln!(out, "    framework: embedded")?;
+            writeln!(out, "    store: {}", Quoted(store.display()))?;
+        }
+        Framework::Unsupported(name) => writeln!(out, "    framework: {} # not supported", Quoted(name))?,
+    }
+    if let Some(advertise) = &entry.advertise {
+        writeln!(out, "    advertise: {}", Quoted(advertise))?;
+    }
+    if !entry.desired.is_empty() {
+        writeln!(out, "    models:")?;
+    }
+    entry.desired.iter().try_for_each(|desired| write_desired(out, desired))
+}
+
+fn write_desired(out: &mut String, desired: &Desired) -> fmt::Result {
+    writeln!(out, "      - name: {}", Quoted(&desired.name))?;
+    let mut line = |name: &str, value: &dyn Display| writeln!(out, "        {name}: {value}");
+    let ensure = match desired.ensure {
+        Ensure::Startup => "startup",
+        Ensure::OnDemand => "on-demand",
+    };
+    line("level", &desired.level)?;
+    line("ensure", &ensure)?;
+    if let Some(path) = &desired.path {
+        line("path", &Quoted(path.display()))?;
+    }
+    if !desired.options.adapter_paths.is_empty() {
+        let paths: Vec<_> = desired
+            .options
+            .adapter_paths
+            .iter()
+            .map(|path| Quoted(path).to_string())
+            .collect();
+        line("adapter_paths", &format!("[{}]", paths.join(", ")))?;
+    }
+    if let Some(quantize) = &desired.options.quantize {
+        line("quantize", quantize)?;
+    }
+    if let Some(digest) = &desired.digest {
+        line("digest", digest)?;
+    }
+    if desired.insecure {
+        line("insecure", &true)?;
+    }
+    Ok(())
+}
+
+// === impl Quoted ===
+
+impl<T: Display> Display for Quoted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string(&self.0.to_string()).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
+    }
+}

@@ -1,0 +1,218 @@
+//! The configuration as a process sees it: with an environment of its own.
+//!
+//! Each case runs this test program again, as a process whose environment is known; only that may set variables without
+//! touching the other tests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Output},
+};
+
+use clap::Parser;
+use model_control::config::{Folders, ServeArgs, load, print, warnings};
+
+/// Set in the process that loads the configuration: its flags, one a line.
+const FLAGS: &str = "CONFIG_TEST_FLAGS";
+
+#[derive(Debug, Parser)]
+struct Program {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// Loads and prints the configuration in the process that [`run`] starts; does nothing otherwise.
+#[test]
+fn child() {
+    let Ok(flags) = std::env::var(FLAGS) else {
+        return;
+    };
+    let arguments = ["serve"].into_iter().chain(flags.lines());
+    let mut out = std::io::stdout();
+    match Program::try_parse_from(arguments) {
+        Err(error) => write!(out, "USAGE {error}").unwrap(),
+        Ok(program) => match load(&program.serve, &Folders::of_user().unwrap()) {
+            Err(errors) => writeln!(out, "ERRORS\n{errors}").unwrap(),
+            Ok(config) => {
+                writeln!(out, "CONFIG\n{}", print(&config)).unwrap();
+                for warning in warnings(&config) {
+                    writeln!(out, "WARNING {warning}").unwrap();
+                }
+            }
+        },
+    }
+}
+
+/// What the configuration of a process in `folder` is, as text.
+fn run(folder: &Path, variables: &[(&str, &str)], flags: &[&str]) -> String {
+    let Output { status, stdout, .. } = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture", "--test-threads=1"])
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", "/home/somebody")
+        .env(FLAGS, flags.join("\n"))
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stdout));
+    String::from_utf8(stdout).unwrap()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_default() {
+    let folder = folder();
+    let variables = [
+        ("MODEL_CONTROL_MAX_STREAMS", "11"),
+        ("MODEL_CONTROL_MAX_CONNECTIONS", "12"),
+        ("MODEL_CONTROL_PROBE_INTERVAL", "2m"),
+        ("MODEL_CONTROL_STATE_DIR", "/state"),
+    ];
+    let text = run(folder.path(), &variables, &["--max-streams=22", "--state-dir", "here"]);
+    let here = folder.path().canonicalize().unwrap().join("here");
+    for line in [
+        "max_streams: 22 # flag",
+        "max_connections: 12 # environment",
+        "probe_interval: 2m # environment",
+        "max_operations: 64 # default",
+        &format!("state_dir: \"{}\" # flag", here.display()),
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn every_flag_has_its_twin() {
+    use clap::CommandFactory as _;
+    let command = Program::command();
+    let ours = command.get_arguments().filter(|argument| argument.get_id() != "help");
+    let mut count = 0;
+    for argument in ours {
+        let flag = argument.get_long().unwrap();
+        let twin = format!("MODEL_CONTROL_{}", flag.to_uppercase().replace('-', "_"));
+        assert_eq!(argument.get_env().unwrap().to_str(), Some(&*twin), "{flag}");
+        assert!(argument.get_help().is_some(), "{flag}");
+        count += 1;
+    }
+    assert_eq!(count, 18);
+}
+
+#[test]
+fn the_variable_of_roots_is_a_list_and_the_flag_is_not() {
+    let folder = folder();
+    let roots = [("MODEL_CONTROL_MODEL_ROOT", "/a:/b::/c")];
+    let text = run(folder.path(), &roots, &[]);
+    assert!(
+        text.contains("model_roots: [\"/a\", \"/b\", \"/c\"] # environment"),
+        "{text}"
+    );
+    let text = run(folder.path(), &roots, &["--model-root=/d:e"]);
+    assert!(text.contains("model_roots: [\"/d:e\"] # flag"), "{text}");
+}
+
+#[test]
+fn a_switch_in_the_environment_is_read_as_people_write_it() {
+    let folder = folder();
+    let open = "--listen=0.0.0.0:50051";
+    for yes in ["true", "1", "yes", "on"] {
+        let text = run(folder.path(), &[("MODEL_CONTROL_ALLOW_UNAUTHENTICATED", yes)], &[open]);
+        assert!(
+            text.contains("allow_unauthenticated: true # environment"),
+            "{yes}: {text}"
+        );
+        assert!(text.contains("WARNING --allow-unauthenticated"), "{yes}: {text}");
+    }
+    for no in ["false", "0", "no", "off"] {
+        let text = run(folder.path(), &[("MODEL_CONTROL_ALLOW_UNAUTHENTICATED", no)], &[open]);
+        assert!(text.contains("ERRORS\n--listen 0.0.0.0:50051: "), "{no}: {text}");
+    }
+    let text = run(
+        folder.path(),
+        &[("MODEL_CONTROL_ALLOW_UNAUTHENTICATED", "perhaps")],
+        &[],
+    );
+    assert!(text.contains("USAGE error: invalid value 'perhaps'"), "{text}");
+}
+
+/// As in a container beside services called `model-control` and `model-control-health`.
+#[test]
+fn what_kubernetes_injects_harms_nothing() {
+    let folder = folder();
+    let plain = run(folder.path(), &[], &[]);
+    let injected = [
+        ("MODEL_CONTROL_SERVICE_HOST", "10.0.0.1"),
+        ("MODEL_CONTROL_SERVICE_PORT", "50051"),
+        ("MODEL_CONTROL_SERVICE_PORT_GRPC", "50051"),
+        ("MODEL_CONTROL_PORT", "tcp://10.0.0.1:50051"),
+        ("MODEL_CONTROL_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
+        ("MODEL_CONTROL_PORT_50051_TCP_ADDR", "10.0.0.1"),
+        ("MODEL_CONTROL_HEALTH_SERVICE_HOST", "10.0.0.2"),
+        ("MODEL_CONTROL_HEALTH_PORT", "tcp://10.0.0.2:50052"),
+        ("MODEL_CONTROL_CLIENT_SERVER", "http://elsewhere:1"),
+        ("MODEL_CONTROL_SOMETHING_NEW", "x"),
+    ];
+    let beside = run(folder.path(), &injected, &[]);
+    let config = |text: &str| text[text.find("CONFIG").unwrap()..text.find("test result").unwrap()].to_owned();
+    // The harness's own words and times follow the configuration.
+    let config = |text: &str| {
+        config(text)
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(config(&plain), config(&beside));
+}
+
+#[test]
+fn defaults_lie_in_the_users_folders() {
+    let folder = folder();
+    let text = run(folder.path(), &[], &[]);
+    assert!(text.contains("# no file\n"), "{text}");
+    if cfg!(target_os = "linux") {
+        assert!(
+            text.contains("state_dir: \"/home/somebody/.local/state/model-control\" # default"),
+            "{text}"
+        );
+        assert!(
+            text.contains("store: \"/home/somebody/.local/share/model-control/models\""),
+            "{text}"
+        );
+        let folders = [("XDG_STATE_HOME", "/xdg/state"), ("XDG_DATA_HOME", "/xdg/data")];
+        let text = run(folder.path(), &folders, &[]);
+        assert!(
+            text.contains("state_dir: \"/xdg/state/model-control\" # default"),
+            "{text}"
+        );
+        assert!(text.contains("store: \"/xdg/data/model-control/models\""), "{text}");
+    }
+}
+
+#[test]
+fn the_file_in_the_working_folder_is_read_and_a_variable_may_name_another() {
+    let folder = folder();
+    let entry = |name: &str| format!("- name: {name}\n  framework: embedded\n  backend_argv: [--store=models]\n");
+    std::fs::write(folder.path().join("configs.yaml"), entry("default")).unwrap();
+    std::fs::create_dir(folder.path().join("etc")).unwrap();
+    std::fs::write(folder.path().join("etc/other.yaml"), entry("other")).unwrap();
+    let here = folder.path().canonicalize().unwrap();
+    let text = run(folder.path(), &[], &[]);
+    assert!(text.contains("name: \"default\""), "{text}");
+    assert!(
+        text.contains(&format!("store: \"{}\"", here.join("models").display())),
+        "{text}"
+    );
+    let text = run(folder.path(), &[("MODEL_CONTROL_CONFIG", "etc/other.yaml")], &[]);
+    assert!(text.contains("name: \"other\""), "{text}");
+    assert!(
+        text.contains(&format!("store: \"{}\"", here.join("etc/models").display())),
+        "{text}"
+    );
+    let text = run(folder.path(), &[("MODEL_CONTROL_CONFIG", "none.yaml")], &[]);
+    assert!(text.contains("ERRORS\nnone.yaml: could not be read: "), "{text}");
+}
