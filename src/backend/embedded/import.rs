@@ -22,7 +22,7 @@ use super::{
     store::{
         self, Commit, Committed, Store, blobs,
         facts::{Facts, parameter_size},
-        layout,
+        layout::{self, Layout},
         manifest::{Config, Kind as LayerKind, Layer, Manifest},
     },
 };
@@ -63,8 +63,8 @@ struct Kept {
 enum Present {
     /// It is made of the same.
     Same(Done),
-    /// It must give way, or is not there. What is known of each input: that its bytes are stored already.
-    Other(Vec<Option<Kept>>),
+    /// It must give way, or is not there. With each input that is stored already, and the manifest that gives way.
+    Other(Vec<Option<Kept>>, Option<Digest>),
 }
 
 /// Refuses what no work could change.
@@ -78,21 +78,34 @@ pub(super) fn refuse(spec: &CreateSpec) -> Result<(), Error> {
 
 /// Does the whole of it. Blocks; stops soon after it is no longer wanted.
 pub(super) fn run(store: &Store, spec: &CreateSpec, reporter: &Reporter) -> Result<Done, Error> {
+    run_with(store, spec, reporter, |_| ())
+}
+
+/// `between` comes between the blobs and the manifest: what another process may do then is what tests try.
+fn run_with(
+    store: &Store,
+    spec: &CreateSpec,
+    reporter: &Reporter,
+    mut between: impl FnMut(&Layout),
+) -> Result<Done, Error> {
     reporter.report(Event::Entered(Phase::Parsing));
     let job = Job {
         store,
         reporter,
-        name: store.spelling(&spec.name),
+        name: match store.find(&spec.name)? {
+            Some(info) => info.name.clone(),
+            None => store.spelling(&spec.name),
+        },
         inputs: Input::all(spec)?,
         small: layers::of(&spec.options)?,
         replace: spec.replace,
     };
     for _ in 0..ATTEMPTS {
-        let known = match job.present()? {
+        let (known, over) = match job.present()? {
             Present::Same(done) => return Ok(done),
-            Present::Other(known) => known,
+            Present::Other(known, over) => (known, over),
         };
-        if let Some(done) = job.make(known)? {
+        if let Some(done) = job.make(known, over, &mut between)? {
             return Ok(done);
         }
         let reason = "another process removed parts of the model from the store while it was made";
@@ -109,15 +122,27 @@ pub(super) fn run(store: &Store, spec: &CreateSpec, reporter: &Reporter) -> Resu
 impl Job<'_> {
     /// Compares with the model of that name, reading the files only if nothing cheaper tells a difference.
     fn present(&self) -> Result<Present, Error> {
-        let unknown = || Present::Other(self.inputs.iter().map(|_| None).collect());
-        let Some(info) = self.store.find(&self.name)? else {
+        let present = self.store.present(&self.name);
+        let over = present.as_ref().map(|(digest, _)| digest.clone());
+        let unknown = || {
+            let known = self.inputs.iter().map(|_| None).collect();
+            Present::Other(known, over.clone())
+        };
+        // What is not whole holds no name.
+        let whole = self.store.find(&self.name)?.map(|info| info.digest.clone());
+        let Some((digest, Some(manifest))) = present else {
             return Ok(unknown());
         };
-        let Some(manifest) = self.store.manifest(&info.name) else {
+        if whole != Some(digest) {
             return Ok(unknown());
-        };
+        }
         let large = |layer: &&Layer| matches!(layer.kind(), LayerKind::Model | LayerKind::Adapter);
-        let mut sizes: Vec<_> = manifest.layers.iter().filter(large).map(|l| (l.media_type.clone(), l.size)).collect();
+        let mut sizes: Vec<_> = manifest
+            .layers
+            .iter()
+            .filter(large)
+            .map(|l| (l.media_type.clone(), l.size))
+            .collect();
         let mut wanted: Vec<_> = self
             .inputs
             .iter()
@@ -152,14 +177,19 @@ impl Job<'_> {
             let there = manifest.layers.contains(&kept.layer);
             there.then_some(kept)
         });
-        Ok(Present::Other(known.collect()))
+        Ok(Present::Other(known.collect(), over))
     }
 
     /// The layers that the files would become.
     fn hash(&self) -> Result<Vec<Kept>, Error> {
-        let names = self.inputs.iter().flat_map(|input| &input.files).map(|file| file.name.clone());
+        let names = self
+            .inputs
+            .iter()
+            .flat_map(|input| &input.files)
+            .map(|file| file.name.clone());
         self.reporter.report(Event::Entered(Phase::Hashing(names.collect())));
-        self.reporter.report(Event::Total(self.inputs.iter().map(|input| input.size).sum()));
+        self.reporter
+            .report(Event::Total(self.inputs.iter().map(|input| input.size).sum()));
         let mut done = 0;
         let mut kept = Vec::new();
         for input in &self.inputs {
@@ -188,10 +218,20 @@ impl Job<'_> {
     }
 
     /// Stores it all; nothing when another process removed parts of it meanwhile.
-    fn make(&self, known: Vec<Option<Kept>>) -> Result<Option<Done>, Error> {
+    fn make(
+        &self,
+        known: Vec<Option<Kept>>,
+        over: Option<Digest>,
+        between: &mut dyn FnMut(&Layout),
+    ) -> Result<Option<Done>, Error> {
         let layers = self.inputs.iter().flat_map(progress::layers).collect();
         self.reporter.report(Event::Entered(Phase::Uploading(layers)));
-        let total = self.inputs.iter().flat_map(|input| &input.files).map(check::File::size).sum();
+        let total = self
+            .inputs
+            .iter()
+            .flat_map(|input| &input.files)
+            .map(check::File::size)
+            .sum();
         self.reporter.report(Event::Total(total));
         let mut files = Vec::new();
         for (input, known) in self.inputs.iter().zip(known) {
@@ -202,7 +242,7 @@ impl Job<'_> {
         }
         // Blobs that are new, and that nobody else can want if this fails.
         let mut fresh = Vec::new();
-        let made = self.publish(files, &mut fresh);
+        let made = self.publish(files, over, &mut fresh, between);
         if !matches!(made, Ok(Some(_))) {
             self.store.remove_unused(fresh);
         }
@@ -226,7 +266,9 @@ impl Job<'_> {
     fn publish(
         &self,
         files: Vec<(Kept, Option<Stored>)>,
+        over: Option<Digest>,
         fresh: &mut Vec<Digest>,
+        between: &mut dyn FnMut(&Layout),
     ) -> Result<Option<Done>, Error> {
         let layout = self.store.layout();
         let failed = |error| store::failed("store a blob", error);
@@ -267,10 +309,12 @@ impl Job<'_> {
         put(&digest, &config)?;
         self.reporter.check()?;
         let manifest = Manifest::new(Layer::config(digest, config.len() as u64), layers);
+        between(layout);
         let committed = self.store.commit(&Commit {
             name: &self.name,
             manifest: &manifest,
             replace: self.replace,
+            over,
         })?;
         drop(pins);
         Ok(match committed {
@@ -291,10 +335,15 @@ impl Job<'_> {
             Error::new(Kind::Internal, format!("the stored file is not what was read: {error}")).because(error)
         })?;
         let facts = Facts::of(&header);
-        Config::gguf(&facts.family, parameter_size(facts.parameter_count), &facts.file_type, layers)
-            .write()
-            .map(Some)
-            .map_err(|error| store::failed("write the configuration", error.into()))
+        Config::gguf(
+            &facts.family,
+            parameter_size(facts.parameter_count),
+            &facts.file_type,
+            layers,
+        )
+        .write()
+        .map(Some)
+        .map_err(|error| store::failed("write the configuration", error.into()))
     }
 
     fn done(&self, changed: bool, kept: &[Kept]) -> Done {

@@ -87,8 +87,10 @@ pub(super) struct Store {
 pub(super) struct Commit<'a> {
     pub(super) name: &'a ModelName,
     pub(super) manifest: &'a Manifest,
-    /// Take the place of other content.
+    /// Take the name whatever has it by now.
     pub(super) replace: bool,
+    /// Else only if [`Store::present`] still says what it said when it was decided that the name is free.
+    pub(super) over: Option<Digest>,
 }
 
 /// What came of a commit.
@@ -152,10 +154,14 @@ impl Store {
         scan.find(&self.layout, name).map_err(gone)
     }
 
-    /// The manifest of a model, as it is now.
-    pub(super) fn manifest(&self, name: &ModelName) -> Option<Manifest> {
-        let bytes = layout::read_regular(&self.layout.manifest(name), MAX_MANIFEST).ok()?;
-        Manifest::read(&bytes).ok()
+    /// The manifest file of a name as it is now, whole or not: its digest, and what it says where it can be read.
+    pub(super) fn present(&self, name: &ModelName) -> Option<(Digest, Option<Manifest>)> {
+        let bytes = self.read(name)?;
+        Some((Digest::of(&bytes), Manifest::read(&bytes).ok()))
+    }
+
+    fn read(&self, name: &ModelName) -> Option<Vec<u8>> {
+        layout::read_regular(&self.layout.manifest(name), MAX_MANIFEST).ok()
     }
 
     /// Keeps blobs from our own pruning.
@@ -193,16 +199,16 @@ impl Store {
             name,
             manifest,
             replace,
+            over,
         } = commit;
         let action = "write the manifest";
-        let bytes = manifest
-            .write()
-            .map_err(|error| failed(action, error.into()))?;
+        let bytes = manifest.write().map_err(|error| failed(action, error.into()))?;
         let _one_at_a_time = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
-        if !replace && self.find(name)?.is_some() {
+        let old = self.read(name);
+        if !replace && old.as_deref().map(Digest::of) != *over {
+            // Another create, or another process, was faster.
             return Err(exists(name));
         }
-        let old = layout::read_regular(&self.layout.manifest(name), MAX_MANIFEST).ok();
         blobs::commit(&self.layout, name, &bytes).map_err(|error| failed(action, error))?;
         // An Ollama on the same folder may have pruned blobs that no manifest named until now.
         let whole = manifest
@@ -274,10 +280,7 @@ pub(super) fn failed(action: &str, error: io::Error) -> Error {
 }
 
 pub(super) fn out_of_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn gone(error: io::Error) -> Error {

@@ -55,7 +55,9 @@ impl Input {
             if !stored.eq_ignore_ascii_case(wanted) {
                 return Err(Error::cannot(
                     Capability::Quantize,
-                    format!("`{name}` holds {stored}; quantize it to {wanted} with llama-quantize and create it from the result"),
+                    format!(
+                        "`{name}` holds {stored}; quantize it to {wanted} with llama-quantize and create it from the result"
+                    ),
                 ));
             }
         }
@@ -143,7 +145,10 @@ impl File {
     pub(super) fn changed(&self) -> Error {
         Error::new(
             Kind::SourceNotUsable,
-            format!("`{}` changed while it was read: try again when nobody writes to it", self.name),
+            format!(
+                "`{}` changed while it was read: try again when nobody writes to it",
+                self.name
+            ),
         )
     }
 
@@ -194,7 +199,11 @@ fn lone(file: &File, header: &Header) -> Result<(), Error> {
 }
 
 fn expect(name: &str, header: &Header, layer: Layer) -> Result<(), Error> {
-    let wanted = if layer == Layer::Adapter { FileKind::Adapter } else { FileKind::Model };
+    let wanted = if layer == Layer::Adapter {
+        FileKind::Adapter
+    } else {
+        FileKind::Model
+    };
     let kind = header.kind();
     if kind == wanted {
         return Ok(());
@@ -206,7 +215,11 @@ fn expect(name: &str, header: &Header, layer: Layer) -> Result<(), Error> {
         FileKind::Vocabulary => "a vocabulary without tensors",
         FileKind::ImportanceMatrix => "an importance matrix",
     };
-    let needed = if layer == Layer::Adapter { "an adapter (GGUF LoRA)" } else { "a model" };
+    let needed = if layer == Layer::Adapter {
+        "an adapter (GGUF LoRA)"
+    } else {
+        "a model"
+    };
     Err(invalid(format!("`{name}` is {is}, and {needed} is needed here")))
 }
 

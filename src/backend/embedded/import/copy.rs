@@ -109,7 +109,11 @@ pub(super) fn store(store: &Store, input: &Input, means: Means, reporter: &Repor
             Some(_) => None,
             None => Some(spawn(scope, &failed, || hash::files(input, reporter))?),
         };
-        let copied = if shared { copying.advance(input.size) } else { copying.run() };
+        let copied = if shared {
+            copying.advance(input.size)
+        } else {
+            copying.run()
+        };
         drop(copying);
         // The cause before what follows from it: a copy stops because the disk refused, a hash because the copy stopped.
         join(syncing)?;
@@ -280,7 +284,9 @@ impl Copying<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Halt> {
-        self.to.write_all_at(bytes, self.at).map_err(|error| self.failed(error))?;
+        self.to
+            .write_all_at(bytes, self.at)
+            .map_err(|error| self.failed(error))?;
         self.advance(bytes.len() as u64)
     }
 

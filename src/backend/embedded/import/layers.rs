@@ -133,7 +133,10 @@ mod tests {
             ..parameters(json!({"stop": ["a", "b"], "num_ctx": 128.0}))
         };
         let layers = of(&options).unwrap();
-        let short: Vec<_> = layers.iter().map(|(_, bytes)| Digest::of(bytes).short().to_owned()).collect();
+        let short: Vec<_> = layers
+            .iter()
+            .map(|(_, bytes)| Digest::of(bytes).short().to_owned())
+            .collect();
         assert_eq!(short, ["db498f645eb2", "8de0b3c47f11", "72dfcfb0c470", "04717f97653c"]);
         assert_eq!(
             layers.iter().map(|layer| layer.0).collect::<Vec<_>>(),
@@ -159,7 +162,12 @@ mod tests {
 
     #[test]
     fn what_engines_cannot_read_is_refused() {
-        for value in [json!({"a": null}), json!({"a": {}}), json!({"a": [[1]]}), json!({"a": [{}]})] {
+        for value in [
+            json!({"a": null}),
+            json!({"a": {}}),
+            json!({"a": [[1]]}),
+            json!({"a": [{}]}),
+        ] {
             assert!(of(&parameters(value)).is_err());
         }
         let long = ImportOptions {

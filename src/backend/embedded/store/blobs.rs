@@ -71,16 +71,13 @@ pub(crate) fn present(layout: &Layout, digest: &Digest, size: u64) -> bool {
     Stamp::of_path(&layout.blob(digest)).is_ok_and(|stamp| stamp.sort == Sort::File && stamp.size == size)
 }
 
-/// Makes a synced file the blob of its digest, durably. One that is there already is kept (false); one of another size is
-/// broken and gives way.
+/// Makes a synced file the blob of its digest, durably; false when one was there. It takes that one's place all the same:
+/// of the two it is the one whose bytes were just hashed, and whoever reads the other goes on reading it.
 pub(crate) fn publish(layout: &Layout, temporary: Temporary, digest: &Digest, size: u64) -> io::Result<bool> {
-    let path = layout.blob(digest);
-    if present(layout, digest, size) && touch(&path).is_ok() {
-        return Ok(false);
-    }
-    temporary.rename(&path)?;
+    let new = !present(layout, digest, size);
+    temporary.rename(&layout.blob(digest))?;
     layout::sync_folder(&layout.blobs())?;
-    Ok(true)
+    Ok(new)
 }
 
 /// Stores small content that lies in memory; false when it was there.

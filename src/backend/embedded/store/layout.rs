@@ -155,10 +155,7 @@ mod tests {
         let path = folder.path().join("f");
         std::fs::write(&path, b"12345").unwrap();
         assert_eq!(read_regular(&path, 5).unwrap(), b"12345");
-        assert_eq!(
-            read_regular(&path, 4).unwrap_err().kind(),
-            io::ErrorKind::FileTooLarge
-        );
+        assert_eq!(read_regular(&path, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert!(read_regular(folder.path(), 4).is_err());
         assert!(read_regular(Path::new("/dev/zero"), 4).is_err());
     }

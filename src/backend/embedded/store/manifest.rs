@@ -132,7 +132,10 @@ impl Manifest {
     /// it differently; so do they order the kinds of layers.
     pub(crate) fn same_content(&self, other: &[Layer]) -> bool {
         let sorted = |layers: &[Layer]| {
-            let mut sorted: Vec<_> = layers.iter().map(|l| (l.media_type.clone(), l.digest.clone())).collect();
+            let mut sorted: Vec<_> = layers
+                .iter()
+                .map(|l| (l.media_type.clone(), l.digest.clone()))
+                .collect();
             sorted.sort();
             sorted
         };

@@ -16,15 +16,7 @@
 //! So a warm list costs two `stat`s a model and no more. Rejected: watching by inotify. It misses network file systems, has
 //! limits of its own, and a lost event would hide a model for ever.
 
-use std::{
-    collections::HashSet,
-    fs::File,
-    io,
-    os::fd::AsFd,
-    path::PathBuf,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::HashSet, fs::File, io, os::fd::AsFd, path::PathBuf, sync::Arc, time::SystemTime};
 
 use self::{entry::Entry, folder::Folder, headers::Headers, table::Table};
 use super::{layout::Layout, stamp::Stamp};
@@ -61,18 +53,17 @@ struct Walk<'a> {
 impl Scan {
     /// All whole models, in the sorted order of their paths.
     pub(crate) fn all(&mut self, layout: &Layout) -> io::Result<Vec<Arc<ModelInfo>>> {
-        let found = self.walk(layout, None)?;
+        let found = self.walk(layout, None, SystemTime::now())?;
         self.headers.retain(&self.table);
         Ok(found)
     }
 
     /// The whole model of this name in whatever spelling; costs little beside [`Scan::all`], and is surer.
     pub(crate) fn find(&mut self, layout: &Layout, name: &ModelName) -> io::Result<Option<Arc<ModelInfo>>> {
-        Ok(self.walk(layout, Some(name))?.into_iter().next())
+        Ok(self.walk(layout, Some(name), SystemTime::now())?.into_iter().next())
     }
 
-    fn walk(&mut self, layout: &Layout, only: Option<&ModelName>) -> io::Result<Vec<Arc<ModelInfo>>> {
-        let now = SystemTime::now();
+    fn walk(&mut self, layout: &Layout, only: Option<&ModelName>, now: SystemTime) -> io::Result<Vec<Arc<ModelInfo>>> {
         self.table.refresh(layout, now)?;
         let mut walk = Walk {
             layout,

@@ -114,8 +114,8 @@ pub(crate) fn references(layout: &Layout) -> Result<HashSet<Digest>, Unreadable>
         if path.is_dir() {
             continue;
         }
-        let read = layout::read_regular(&path, MAX_MANIFEST)
-            .and_then(|bytes| Manifest::read(&bytes).map_err(io::Error::from));
+        let read =
+            layout::read_regular(&path, MAX_MANIFEST).and_then(|bytes| Manifest::read(&bytes).map_err(io::Error::from));
         match read {
             Ok(manifest) => needed.extend(manifest.blobs().map(|layer| layer.digest.clone())),
             // Of a name that nobody can ask for (`.DS_Store`): not a manifest.
@@ -153,11 +153,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn old(path: &Path) -> bool {
     fs::symlink_metadata(path)
         .and_then(|metadata| metadata.modified())
-        .is_ok_and(|modified| {
-            SystemTime::now()
-                .duration_since(modified)
-                .is_ok_and(|age| age >= GRACE)
-        })
+        .is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age >= GRACE))
 }
 
 fn remove(path: &Path, what: &str) {

@@ -34,7 +34,8 @@ fn what_others_write_is_read() {
     assert_eq!(manifest.layers[1].kind(), Kind::Other);
     let text = format!(r#"{{"config":{{"digest":"{digest}","size":3}},"layers":null}}"#);
     assert!(Manifest::read(text.as_bytes()).unwrap().layers.is_empty());
-    let config = Config::read(br#"{"model_format":"gguf","model_family":"llama","model_families":null,"rootfs":null,"new":1}"#);
+    let config =
+        Config::read(br#"{"model_format":"gguf","model_family":"llama","model_families":null,"rootfs":null,"new":1}"#);
     assert_eq!(config.unwrap().model_family, "llama");
 }
 
@@ -60,7 +61,10 @@ fn what_is_no_manifest_is_refused() {
 #[test]
 fn the_same_content_is_recognised_in_another_order() {
     let (model, template) = (layer(Kind::Model, b"m"), layer(Kind::Template, b"t"));
-    let manifest = Manifest::new(Layer::config(Digest::of(b"c"), 1), vec![model.clone(), template.clone()]);
+    let manifest = Manifest::new(
+        Layer::config(Digest::of(b"c"), 1),
+        vec![model.clone(), template.clone()],
+    );
     assert!(manifest.same_content(&[template.clone(), model.clone()]));
     assert!(!manifest.same_content(std::slice::from_ref(&model)));
     assert!(!manifest.same_content(&[model, layer(Kind::Template, b"other")]));

@@ -72,14 +72,21 @@ impl Entry {
     pub(super) fn shadow(&mut self, parts: [&str; 4]) {
         if !self.shadowed {
             self.shadowed = true;
-            tracing::warn!(model = parts.join("/"), "a model of the store is not listed: another spelling of its name is");
+            tracing::warn!(
+                model = parts.join("/"),
+                "a model of the store is not listed: another spelling of its name is"
+            );
         }
     }
 
     fn complain<T>(&mut self, parts: [&str; 4], problem: &str) -> Option<T> {
         if self.complaint.as_deref() != Some(problem) {
             let model = parts.join("/");
-            tracing::warn!(model = model.escape_debug().to_string(), problem, "a model of the store is not listed");
+            tracing::warn!(
+                model = model.escape_debug().to_string(),
+                problem,
+                "a model of the store is not listed"
+            );
             self.complaint = Some(problem.to_owned());
         }
         None
@@ -202,8 +209,8 @@ fn describe(
     let model = manifest.of(Kind::Model).last().ok_or("it has no model layer")?;
     let template = match manifest.of(Kind::Template).last() {
         Some(layer) => {
-            let bytes = blob(&layer.digest, MAX_TEMPLATE)
-                .map_err(|error| format!("its template cannot be read: {error}"))?;
+            let bytes =
+                blob(&layer.digest, MAX_TEMPLATE).map_err(|error| format!("its template cannot be read: {error}"))?;
             Some(Template::read(&String::from_utf8_lossy(&bytes)))
         }
         None => None,

@@ -40,12 +40,7 @@ impl<T: Default> Folder<T> {
     }
 
     /// Brings the names up to date; false when there is no folder to look into, which the log is told where it is odd.
-    pub(super) fn look(
-        &mut self,
-        stamp: io::Result<Stamp>,
-        path: impl FnOnce() -> PathBuf,
-        now: SystemTime,
-    ) -> bool {
+    pub(super) fn look(&mut self, stamp: io::Result<Stamp>, path: impl FnOnce() -> PathBuf, now: SystemTime) -> bool {
         let result = match stamp {
             // Files of other tools between the folders are nobody's business.
             Ok(stamp) if stamp.sort != Sort::Folder => return false,

@@ -66,7 +66,9 @@ impl Table {
 
     /// Looks at one blob now.
     pub(super) fn recheck(&mut self, layout: &Layout, digest: &Digest) {
-        let now = Stamp::of_path(&layout.blob(digest)).ok().filter(|stamp| stamp.sort == Sort::File);
+        let now = Stamp::of_path(&layout.blob(digest))
+            .ok()
+            .filter(|stamp| stamp.sort == Sort::File);
         if self.blobs.get(digest) == now.as_ref() {
             return;
         }
