@@ -182,8 +182,15 @@ async fn options_become_layers() {
     ];
     assert_eq!(kinds, wanted);
     let info = scene.inspect("full").await.unwrap();
-    use ModelCapability::{Completion, Insert, Thinking, Tools};
-    assert_eq!(info.capabilities, [Completion, Tools, Insert, Thinking]);
+    assert_eq!(
+        info.capabilities,
+        [
+            ModelCapability::Completion,
+            ModelCapability::Tools,
+            ModelCapability::Insert,
+            ModelCapability::Thinking
+        ]
+    );
     let size: u64 = layers.iter().map(|layer| layer["size"].as_u64().unwrap()).sum();
     assert_eq!(info.size_bytes, size + manifest["config"]["size"].as_u64().unwrap());
 }

@@ -1,10 +1,13 @@
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
     path::{Path, PathBuf},
 };
 
-use model_control::{backend::Backend as _, model::Digest};
+use model_control::{
+    backend::{Backend as _, Kind::Unreachable},
+    model::Digest,
+};
 use rustix::fs::{CWD, FileType, Mode};
 
 use crate::support::{Scene, model};
@@ -15,12 +18,12 @@ async fn a_broken_model_hides_no_other() {
     type Harm = fn(manifest: &Path, blob: &Path);
     let harms: &[(&str, Harm)] = &[
         ("truncated", |manifest, _| {
-            fs::write(manifest, &fs::read(manifest).unwrap()[..100]).unwrap()
+            fs::write(manifest, &fs::read(manifest).unwrap()[..100]).unwrap();
         }),
         ("empty", |manifest, _| fs::write(manifest, "").unwrap()),
         ("no fields", |manifest, _| fs::write(manifest, "{}").unwrap()),
         ("wrong types", |manifest, _| {
-            fs::write(manifest, r#"{"config":1,"layers":"x"}"#).unwrap()
+            fs::write(manifest, r#"{"config":1,"layers":"x"}"#).unwrap();
         }),
         ("huge", |manifest, _| fs::write(manifest, vec![b' '; 5 << 20]).unwrap()),
         ("a pipe", |manifest, _| {
@@ -71,12 +74,12 @@ async fn a_broken_model_hides_no_other() {
         assert!(scene.inspect("whole").await.is_some(), "{what}");
         // And a create of that name repairs it, where something can be put in its place.
         let result = scene.create(scene.spec("broken", &model(1))).await;
-        if !what.contains("a folder") {
-            result.unwrap();
-            assert_eq!(scene.names().await, ["broken:latest", "whole:latest"], "{what}");
-        } else {
+        if what.contains("a folder") {
             result.unwrap_err();
             assert_eq!(scene.names().await, ["whole:latest"], "{what}");
+        } else {
+            result.unwrap();
+            assert_eq!(scene.names().await, ["broken:latest", "whole:latest"], "{what}");
         }
         scene.assert_clean();
     }
@@ -97,7 +100,6 @@ async fn odd_things_in_the_tree_are_passed_over() {
         fs::write(library.join(bad), &whole).unwrap();
     }
     symlink("..", library.join("up")).unwrap();
-    use std::os::unix::ffi::OsStrExt as _;
     fs::write(library.join("a").join(std::ffi::OsStr::from_bytes(b"\xff")), &whole).unwrap();
     assert_eq!(scene.names().await, ["a:latest"]);
     // A link to a manifest is one, as for Ollama.
@@ -143,7 +145,6 @@ async fn a_store_that_is_gone_is_an_error_and_not_empty() {
     scene.made("a", &model(1)).await;
     let moved: PathBuf = scene.folder.path().join("elsewhere");
     fs::rename(scene.path(""), &moved).unwrap();
-    use model_control::backend::Kind::Unreachable;
     assert_eq!(scene.engine.list().await.unwrap_err().kind, Unreachable);
     assert_eq!(scene.engine.probe().await.unwrap_err().kind, Unreachable);
     fs::rename(&moved, scene.folder.path().join("store")).unwrap();

@@ -157,7 +157,8 @@ impl Job<'_> {
         rest.sort();
         small.sort();
         let same_sizes = sizes == wanted;
-        if !self.replace && !(same_sizes && rest == small) {
+        let alike = same_sizes && rest == small;
+        if !self.replace && !alike {
             return Err(store::exists(&self.name));
         }
         if !same_sizes {

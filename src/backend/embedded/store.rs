@@ -16,7 +16,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -107,16 +107,12 @@ pub(super) enum Committed {
 impl Store {
     /// Opens or makes a store, and removes what a dead process left in it.
     pub(super) fn open(path: PathBuf) -> Result<Self, OpenError> {
-        let io = |source| OpenError::Io {
-            path: path.clone(),
-            source,
-        };
-        let layout = Layout::create(path.clone()).map_err(io)?;
+        let layout = Layout::at(path);
+        let path = || layout.root().to_owned();
+        let io = |source| OpenError::Io { path: path(), source };
+        layout.create().map_err(io)?;
         let lock = Lock::take(&layout.lock()).map_err(|error| match error {
-            LockError::Held(pid) => OpenError::Locked {
-                path: path.clone(),
-                pid,
-            },
+            LockError::Held(pid) => OpenError::Locked { path: path(), pid },
             LockError::Io(source) => io(source),
         })?;
         sweep::at_open(&layout);
@@ -230,7 +226,7 @@ impl Store {
 
     /// The spelling in which a name lies on disk already, whole or not; else its own.
     pub(super) fn spelling(&self, name: &ModelName) -> ModelName {
-        fn search(folder: &std::path::Path, wanted: &[&str]) -> Option<Vec<String>> {
+        fn search(folder: &Path, wanted: &[&str]) -> Option<Vec<String>> {
             let Some((first, rest)) = wanted.split_first() else {
                 return Some(Vec::new());
             };

@@ -32,7 +32,7 @@ pub(super) struct Input {
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) name: String,
-    pub(super) file: Arc<std::fs::File>,
+    pub(super) opened: Arc<std::fs::File>,
     /// Before it was read.
     stamp: Stamp,
 }
@@ -118,7 +118,7 @@ impl Input {
     /// Fails if a file is not as it was before it was read.
     pub(super) fn unchanged(&self) -> Result<(), Error> {
         for file in &self.files {
-            let now = Stamp::of_file(&file.file).map_err(|error| file.unreadable(error))?;
+            let now = Stamp::of_file(&file.opened).map_err(|error| file.unreadable(error))?;
             if now != file.stamp {
                 return Err(file.changed());
             }
@@ -172,8 +172,12 @@ fn read_header(opened: &Opened) -> Result<(File, Header), Error> {
         gguf::Error::Io { .. } => Error::new(Kind::SourceNotUsable, format!("`{name}`: {error}")).because(error),
         error => invalid(format!("`{name}`: {error}")),
     })?;
-    let file = Arc::clone(&opened.file);
-    Ok((File { name, file, stamp }, header))
+    let file = File {
+        name,
+        opened: Arc::clone(&opened.file),
+        stamp,
+    };
+    Ok((file, header))
 }
 
 /// A file that was given alone must not be a part of several.

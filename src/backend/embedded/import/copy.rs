@@ -102,8 +102,8 @@ pub(super) fn store(store: &Store, input: &Input, means: Means, reporter: &Repor
             kernel: means.kernel,
             buffer: Vec::new(),
         };
-        let rising = synced.rising();
-        let syncing = spawn(scope, &failed, || sync(store, to, input.size, &written, rising))?;
+        let (rising, follow) = (synced.rising(), &written);
+        let syncing = spawn(scope, &failed, move || sync(store, to, input.size, follow, &rising))?;
         let hashing = spawn(scope, &failed, || digest(store, to, input, &written, reporter))?;
         let parts = match input.whole() {
             Some(_) => None,
@@ -174,7 +174,7 @@ fn digest(
     Ok(digest)
 }
 
-fn sync(store: &Store, file: &File, size: u64, written: &Watermark, synced: Rising<'_>) -> Result<(), Error> {
+fn sync(store: &Store, file: &File, size: u64, written: &Watermark, synced: &Rising<'_>) -> Result<(), Error> {
     let mut done = 0;
     while done < size {
         let Some(level) = written.reached((done + SYNC).min(size)) else {
@@ -193,7 +193,7 @@ fn sync(store: &Store, file: &File, size: u64, written: &Watermark, synced: Risi
 fn share(input: &Input, to: &File) -> bool {
     input
         .whole()
-        .is_some_and(|file| rustix::fs::ioctl_ficlone(to, &*file.file).is_ok())
+        .is_some_and(|file| rustix::fs::ioctl_ficlone(to, &*file.opened).is_ok())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -248,7 +248,7 @@ impl Copying<'_> {
         }
         let (mut off_in, mut off_out) = (from, self.at);
         let len = usize::try_from(len.min(CHUNK)).unwrap_or(BUFFER);
-        let source = &self.input.files[part].file;
+        let source = &self.input.files[part].opened;
         match rustix::fs::copy_file_range(source, Some(&mut off_in), self.to, Some(&mut off_out), len) {
             Ok(copied) if copied > 0 => Ok(Some(copied as u64)),
             Err(rustix::io::Errno::INTR) => Ok(Some(0)),
@@ -271,7 +271,7 @@ impl Copying<'_> {
         buffer.resize(BUFFER, 0);
         let wanted = usize::try_from(len).unwrap_or(BUFFER).min(BUFFER);
         let file = &self.input.files[part];
-        let read = file.file.read_at(&mut buffer[..wanted], from);
+        let read = file.opened.read_at(&mut buffer[..wanted], from);
         let copied = match read {
             Ok(0) => return Err(file.changed().into()),
             Ok(read) => read,

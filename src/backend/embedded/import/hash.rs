@@ -96,7 +96,7 @@ pub(super) fn planned(input: &Input, reporter: &Reporter, mut told: impl FnMut(u
             Piece::Range { part, start, len } => {
                 let file = &input.files[*part];
                 hashing
-                    .range(&file.file, *start, *len, &mut told)
+                    .range(&file.opened, *start, *len, &mut told)
                     .map_err(|stop| stop.of(file))?;
             }
         }
@@ -109,7 +109,7 @@ pub(super) fn files(input: &Input, reporter: &Reporter) -> Result<Vec<Digest>, E
     let digest = |file: &super::check::File| {
         let mut hashing = Hashing::new(reporter);
         hashing
-            .range(&file.file, 0, file.size(), |_| ())
+            .range(&file.opened, 0, file.size(), |_| ())
             .map_err(|stop| stop.of(file))?;
         Ok(hashing.finish())
     };

@@ -132,7 +132,8 @@ mod tests {
 
     fn layout() -> (tempfile::TempDir, Layout) {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::create(folder.path().join("store")).unwrap();
+        let layout = Layout::at(folder.path().join("store"));
+        layout.create().unwrap();
         (folder, layout)
     }
 
@@ -156,7 +157,7 @@ mod tests {
         assert!(put(&layout, &digest, b"content").unwrap());
         let path = layout.blob(&digest);
         let first = Stamp::of_path(&path).unwrap();
-        let old = SystemTime::now() - std::time::Duration::from_secs(7200);
+        let old = SystemTime::now() - std::time::Duration::from_hours(2);
         File::open(&path).unwrap().set_modified(old).unwrap();
         put(&layout, &digest, b"content").unwrap();
         let second = Stamp::of_path(&path).unwrap();

@@ -113,7 +113,10 @@ pub(crate) fn parameter_size(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        ModelCapability::{Completion, Insert, Thinking, Tools, Vision},
+        *,
+    };
 
     #[test]
     fn parameters_are_worded_as_ollama_does() {
@@ -138,7 +141,6 @@ mod tests {
             vision: true,
             ..Facts::default()
         };
-        use ModelCapability::{Completion, Insert, Thinking, Tools, Vision};
         assert_eq!(facts.capabilities(None), [Completion, Tools, Vision, Thinking]);
         let layer = Template::read("{{ .Prompt }}{{ .Suffix }}");
         assert_eq!(facts.capabilities(Some(layer)), [Completion, Insert, Vision]);

@@ -30,16 +30,18 @@ pub(crate) struct Layout {
 // === impl Layout ===
 
 impl Layout {
+    pub(crate) fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// Creates what is missing of the folders.
-    pub(crate) fn create(root: PathBuf) -> io::Result<Self> {
-        let layout = Self { root };
+    pub(crate) fn create(&self) -> io::Result<()> {
         // What others may see is as Ollama makes it; what is ours nobody else needs.
-        make_folder(&layout.root, 0o755)?;
-        make_folder(&layout.manifests(), 0o755)?;
-        make_folder(&layout.blobs(), 0o755)?;
-        make_folder(&layout.own(), 0o700)?;
-        make_folder(&layout.temporary(), 0o700)?;
-        Ok(layout)
+        make_folder(&self.root, 0o755)?;
+        make_folder(&self.manifests(), 0o755)?;
+        make_folder(&self.blobs(), 0o755)?;
+        make_folder(&self.own(), 0o700)?;
+        make_folder(&self.temporary(), 0o700)
     }
 
     pub(crate) fn root(&self) -> &Path {

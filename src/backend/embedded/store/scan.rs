@@ -33,6 +33,8 @@ pub(crate) struct Scan {
     hosts: Folder<Folder<Folder<Folder<Entry>>>>,
     table: Table,
     headers: Headers,
+    /// Models in the last list, as many as will be in the next.
+    listed: usize,
 }
 
 /// What one walk has at hand.
@@ -54,6 +56,7 @@ impl Scan {
     /// All whole models, in the sorted order of their paths.
     pub(crate) fn all(&mut self, layout: &Layout) -> io::Result<Vec<Arc<ModelInfo>>> {
         let found = self.walk(layout, None, SystemTime::now())?;
+        self.listed = found.len();
         self.headers.retain(&self.table);
         Ok(found)
     }
@@ -71,8 +74,8 @@ impl Scan {
             table: &mut self.table,
             headers: &mut self.headers,
             fresh: only.is_some(),
-            taken: HashSet::new(),
-            found: Vec::new(),
+            taken: HashSet::with_capacity(self.listed),
+            found: Vec::with_capacity(self.listed),
         };
         let only = only.map(ModelName::parts);
         let wanted = |part: usize| only.map(|parts| parts[part]);

@@ -17,11 +17,12 @@ const CLOCK: Duration = Duration::from_secs(2);
 /// [`Stamp::settled`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    dev: i128,
-    ino: i128,
+    dev: u64,
+    ino: u64,
     pub(crate) size: u64,
-    modified: i128,
-    changed: i128,
+    /// Nanoseconds since 1970, as far as they fit: to the year 2262. So is the next.
+    modified: i64,
+    changed: i64,
     pub(crate) sort: Sort,
 }
 
@@ -54,7 +55,7 @@ impl Stamp {
     pub(crate) fn settled(&self, seen_at: SystemTime) -> bool {
         let now = seen_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let changed = self.changed.max(self.modified);
-        i128::try_from(now.saturating_sub(CLOCK).as_nanos()).is_ok_and(|trusted| changed < trusted)
+        i64::try_from(now.saturating_sub(CLOCK).as_nanos()).is_ok_and(|trusted| changed < trusted)
     }
 
     /// Nothing when the content was changed before 1970 or beyond what a clock holds.
@@ -72,10 +73,11 @@ impl From<Stat> for Stamp {
             _ => Sort::Other,
         };
         // The fields' integer types differ from system to system; all of them fit.
-        let time = |seconds: i128, rest: i128| seconds * 1_000_000_000 + rest;
+        let number = |number: i128| u64::try_from(number).unwrap_or(u64::MAX);
+        let time = |seconds: i128, rest: i128| i64::try_from(seconds * 1_000_000_000 + rest).unwrap_or(i64::MAX);
         Self {
-            dev: i128::from(stat.st_dev),
-            ino: i128::from(stat.st_ino),
+            dev: number(i128::from(stat.st_dev)),
+            ino: number(i128::from(stat.st_ino)),
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: time(i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec)),
             changed: time(i128::from(stat.st_ctime), i128::from(stat.st_ctime_nsec)),

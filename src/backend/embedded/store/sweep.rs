@@ -23,7 +23,7 @@ use super::{
 use crate::model::{Digest, ModelName};
 
 /// Younger blobs may belong to a manifest that is about to be written.
-const GRACE: Duration = Duration::from_secs(60 * 60);
+const GRACE: Duration = Duration::from_hours(1);
 
 /// A manifest that cannot be read, so that nothing may be removed.
 #[derive(Debug, thiserror::Error)]

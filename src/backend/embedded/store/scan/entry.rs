@@ -19,6 +19,8 @@ const MAX_TEMPLATE: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     name: Option<Known>,
+    /// From the namespace's folder.
+    path: String,
     seen: Option<Stamp>,
     /// The stamp seen tells of every change since.
     settled: bool,
@@ -49,7 +51,10 @@ impl Entry {
         namespace: impl AsFd,
         parts: [&str; 4],
     ) -> Option<(Arc<str>, Arc<ModelInfo>)> {
-        let stamp = match Stamp::at(namespace, format!("{}/{}", parts[2], parts[3])) {
+        if self.path.is_empty() {
+            self.path = format!("{}/{}", parts[2], parts[3]);
+        }
+        let stamp = match Stamp::at(namespace, self.path.as_str()) {
             // A folder, deeper than manifests lie.
             Ok(stamp) if stamp.sort == Sort::Folder => return None,
             Ok(stamp) => stamp,

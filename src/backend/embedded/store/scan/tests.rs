@@ -21,7 +21,8 @@ struct Scene {
 impl Scene {
     fn new(models: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::create(folder.path().join("store")).unwrap();
+        let layout = Layout::at(folder.path().join("store"));
+        layout.create().unwrap();
         let scan = Scan::default();
         let scene = Self {
             _folder: folder,

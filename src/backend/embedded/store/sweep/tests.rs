@@ -16,7 +16,8 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::create(folder.path().join("store")).unwrap();
+        let layout = Layout::at(folder.path().join("store"));
+        layout.create().unwrap();
         Self {
             _folder: folder,
             layout,
