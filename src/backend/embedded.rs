@@ -1,1 +1,82 @@
-//! embedded
+//! The engine inside this program: a model store in Ollama's layout, in plain Rust.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+
+use self::store::Store;
+use super::{Backend, Call, CreateSpec, Error, Kind, PullSpec, call};
+use crate::model::{Capability, ModelInfo, ModelName};
+
+mod import;
+mod store;
+
+pub use self::store::OpenError;
+
+/// The engine. It does all its I/O on blocking threads.
+#[derive(Debug)]
+pub struct Embedded {
+    store: Arc<Store>,
+}
+
+// === impl Embedded ===
+
+impl Embedded {
+    /// Opens the store in this folder, and makes what is missing of it. Blocks; another process that has it is named in the
+    /// error.
+    pub fn open(store: PathBuf) -> Result<Self, OpenError> {
+        Ok(Self {
+            store: Arc::new(Store::open(store)?),
+        })
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || ask(&store))
+            .await
+            .unwrap_or_else(|error| {
+                Err(Error::new(Kind::Internal, "the store failed by a fault of this service").because(error))
+            })
+    }
+}
+
+#[async_trait]
+impl Backend for Embedded {
+    fn endpoint(&self) -> String {
+        "embedded".to_owned()
+    }
+
+    fn capabilities(&self) -> BTreeSet<Capability> {
+        [Capability::Create, Capability::Adapters].into()
+    }
+
+    async fn probe(&self) -> Result<String, Error> {
+        self.blocking(Store::probe).await?;
+        Ok(env!("CARGO_PKG_VERSION").to_owned())
+    }
+
+    async fn list(&self) -> Result<Vec<Arc<ModelInfo>>, Error> {
+        self.blocking(Store::list).await
+    }
+
+    async fn inspect(&self, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
+        let name = name.clone();
+        self.blocking(move |store| store.find(&name)).await
+    }
+
+    async fn pull(&self, _spec: PullSpec) -> Result<Box<dyn Call>, Error> {
+        Err(Error::cannot(
+            Capability::Pull,
+            "this version creates models from files; download the model's GGUF and create it from there",
+        ))
+    }
+
+    async fn create(&self, spec: CreateSpec) -> Result<Box<dyn Call>, Error> {
+        import::refuse(&spec)?;
+        let store = Arc::clone(&self.store);
+        Ok(call::blocking(move |reporter| import::run(&store, &spec, &reporter)))
+    }
+}
