@@ -21,6 +21,10 @@ use crate::{
     source::{RootError, Roots},
 };
 
+mod program;
+
+pub use self::program::{ConfigWord, config, serve};
+
 /// After its streams have ended, a connection gets this long to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 

@@ -12,8 +12,8 @@
 //! | [`operation`] | single flight that outlives its callers; knows no model | nothing |
 //! | [`config`] | file, flags and environment into one validated value | `model` |
 //! | [`engines`] | configuration entry to engine, shared by store or address | `backend`, `config`, `model` |
-//! | [`manager`] | the use cases, without transport | `backend`, `engines`, `model`, `operation`, `source` |
-//! | [`readiness`] | probes engines; the only writer of health | `backend`, `engines`, `model` |
+//! | [`manager`] | the use cases, without transport | `backend`, `config`, `engines`, `model`, `operation`, `source` |
+//! | [`readiness`] | probes engines; the only writer of health | `backend`, `config`, `engines`, `model` |
 //! | [`grpc`] | the API | `manager`, `model`, `operation`, `readiness` |
 //! | [`cli`] | the client | the generated code in `grpc::proto` |
 //! | [`telemetry`] | the log | nothing; all may use it |

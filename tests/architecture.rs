@@ -24,8 +24,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("operation", &[]),
     ("config", &["model"]),
     ("engines", &["backend", "config", "model"]),
-    ("manager", &["backend", "engines", "model", "operation", "source"]),
-    ("readiness", &["backend", "engines", "model"]),
+    (
+        "manager",
+        &["backend", "config", "engines", "model", "operation", "source"],
+    ),
+    ("readiness", &["backend", "config", "engines", "model"]),
     ("grpc", &["manager", "model", "operation", "readiness"]),
     ("cli", &["grpc::proto"]),
     ("telemetry", &[]),

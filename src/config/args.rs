@@ -65,6 +65,11 @@ pub struct ServeArgs {
           value_parser = size(4 << 10, 64 << 20))]
     pub max_message_size: usize,
 
+    /// Sockets at a time on each listener that have not said what they speak, 1 to 65536.
+    #[arg(long, value_name = "COUNT", env = "MODEL_CONTROL_MAX_HANDSHAKES", default_value = "256",
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_handshakes: u32,
+
     /// Time from a connection to its first HTTP/2 frames, 100ms to 5m.
     #[arg(long, value_name = "DURATION", env = "MODEL_CONTROL_HANDSHAKE_TIMEOUT", default_value = "10s",
           value_parser = duration(SECOND / 10, SECOND * 300))]

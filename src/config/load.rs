@@ -100,6 +100,7 @@ fn server(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> O
         max_connections: args.max_connections as usize,
         max_streams: args.max_streams,
         max_message_bytes: args.max_message_size,
+        max_handshakes: args.max_handshakes as usize,
         handshake_timeout: args.handshake_timeout,
         max_operations: args.max_operations as usize,
         keep_operations: args.keep_operations as usize,

@@ -41,6 +41,7 @@ fn write_server(out: &mut String, config: &Config) -> fmt::Result {
         max_connections,
         max_streams,
         max_message_bytes,
+        max_handshakes,
         handshake_timeout,
         max_operations,
         keep_operations,
@@ -54,7 +55,7 @@ fn write_server(out: &mut String, config: &Config) -> fmt::Result {
         .map(|root| Quoted(root.display()).to_string())
         .collect();
     let health_listen = health_listen.map_or("null".to_owned(), |address| Quoted(address).to_string());
-    let settings: [(&str, &dyn Display); 15] = [
+    let settings: [(&str, &dyn Display); 16] = [
         ("listen", &Quoted(listen)),
         ("health_listen", &health_listen),
         ("state_dir", &Quoted(state_dir.display())),
@@ -63,6 +64,7 @@ fn write_server(out: &mut String, config: &Config) -> fmt::Result {
         ("max_connections", max_connections),
         ("max_streams", max_streams),
         ("max_message_size", &Size(*max_message_bytes)),
+        ("max_handshakes", max_handshakes),
         ("handshake_timeout", &Human(*handshake_timeout)),
         ("max_operations", max_operations),
         ("keep_operations", keep_operations),

@@ -94,7 +94,13 @@ impl Prober {
         }
         if before != self.seen.answers {
             let failure = self.seen.failure.as_ref().map(tracing::field::display);
-            tracing::info!(engine = ?self.engine, answers = self.seen.answers, failure, "engine changed state");
+            let endpoint = self.engine.backend.endpoint();
+            tracing::info!(
+                engine.endpoint = endpoint,
+                answers = self.seen.answers,
+                failure,
+                "engine changed state"
+            );
         }
     }
 }

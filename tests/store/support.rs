@@ -44,6 +44,7 @@ impl Scene {
 
     pub(crate) fn spec(&self, name: &str, bytes: &[u8]) -> CreateSpec {
         CreateSpec {
+            digest: None,
             name: name.parse().unwrap(),
             source: self.source("model.gguf", bytes),
             adapters: Vec::new(),

@@ -51,6 +51,8 @@ struct Job<'a> {
     inputs: Vec<Input>,
     small: Vec<Small>,
     replace: bool,
+    /// The manifest that must come of it.
+    pin: Option<Digest>,
 }
 
 /// A file of the model that lies in the store.
@@ -99,6 +101,7 @@ fn run_with(
         inputs: Input::all(spec)?,
         small: layers::of(&spec.options)?,
         replace: spec.replace,
+        pin: spec.digest.clone(),
     };
     for _ in 0..ATTEMPTS {
         let (known, over) = match job.present()? {
@@ -310,6 +313,7 @@ impl Job<'_> {
         put(&digest, &config)?;
         self.reporter.check()?;
         let manifest = Manifest::new(Layer::config(digest, config.len() as u64), layers);
+        self.check_pin(&manifest)?;
         between(layout);
         let committed = self.store.commit(&Commit {
             name: &self.name,
@@ -322,6 +326,21 @@ impl Job<'_> {
             Committed::Whole => Some(self.done(true, &kept)),
             Committed::BlobVanished => None,
         })
+    }
+
+    /// Nothing is replaced by what was not asked for.
+    fn check_pin(&self, manifest: &Manifest) -> Result<(), Error> {
+        let Some(pin) = &self.pin else { return Ok(()) };
+        let bytes = manifest
+            .write()
+            .map_err(|error| store::failed("write the manifest", error.into()))?;
+        let made = Digest::of(&bytes);
+        if made == *pin {
+            return Ok(());
+        }
+        let message =
+            format!("the files make a model with the digest {made}, and {pin} is pinned: nothing was written");
+        Err(Error::new(Kind::PinMismatch, message))
     }
 
     /// From the stored bytes; nothing when another process removed them.

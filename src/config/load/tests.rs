@@ -239,6 +239,7 @@ server:
   max_connections: 1024 # default
   max_streams: 7 # flag
   max_message_size: 4MiB # default
+  max_handshakes: 256 # default
   handshake_timeout: 10s # default
   max_operations: 64 # default
   keep_operations: 256 # default

@@ -29,6 +29,7 @@ impl Scene {
             Opened { file_name, file }
         });
         CreateSpec {
+            digest: None,
             name: "m".parse().unwrap(),
             source: Source::Gguf(opened.collect()),
             adapters: Vec::new(),

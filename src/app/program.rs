@@ -1,0 +1,138 @@
+//! The server's words of the program: from flags to exit codes.
+
+use std::{future::Future, io::Write as _, process::ExitCode};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::App;
+use crate::{
+    config::{self, Config, Folders, LogFormat, ServeArgs},
+    telemetry::{self, Chain, Format},
+};
+
+/// Wrong flags or file.
+const USAGE: u8 = 2;
+/// The service could not start.
+const FAILED: u8 = 1;
+
+/// What can be done with the configuration.
+#[derive(Debug, clap::Subcommand)]
+pub enum ConfigWord {
+    /// Tell everything that is wrong with flags, environment and file.
+    Check(Box<ServeArgs>),
+    /// Print the configuration in force and where each setting came from.
+    Print(Box<ServeArgs>),
+}
+
+/// Runs the service until SIGTERM or SIGINT; a second one ends it at once.
+pub fn serve(args: &ServeArgs) -> ExitCode {
+    let config = match load(args) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let format = match args.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    if let Err(error) = telemetry::init(format, &args.log) {
+        return fail(USAGE, &Chain(&error));
+    }
+    for warning in config::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(FAILED, &Chain(&error)),
+    };
+    runtime.block_on(run(config))
+}
+
+/// Checks or prints the configuration.
+pub fn config(word: &ConfigWord) -> ExitCode {
+    let (ConfigWord::Check(args) | ConfigWord::Print(args)) = word;
+    let config = match load(args) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    for warning in config::warnings(&config) {
+        say(&format!("warning: {warning}"));
+    }
+    let text = match word {
+        ConfigWord::Check(_) => format!("the configuration is right: {} backends\n", config.entries.len()),
+        ConfigWord::Print(_) => config::print(&config),
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+async fn run(config: Config) -> ExitCode {
+    if config.server.allow_unauthenticated {
+        tracing::warn!(
+            address = %config.server.listen,
+            "--allow-unauthenticated: whoever reaches the address may call the service"
+        );
+    }
+    // Before the start, so that a signal meanwhile is not lost.
+    let shutdown = match shutdown() {
+        Ok(shutdown) => shutdown,
+        Err(error) => return fail(FAILED, &Chain(&error)),
+    };
+    let app = match App::start(config).await {
+        Ok(app) => app,
+        Err(error) => return fail(FAILED, &Chain(&error)),
+    };
+    if let Ok(address) = app.local_addr() {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
+    if let Some(Ok(address)) = app.health_addr() {
+        tracing::info!(%address, "listening for health");
+    }
+    app.run(shutdown).await;
+    ExitCode::SUCCESS
+}
+
+/// Ready at the first signal. At the second the process ends where it stands: the store is safe against that.
+fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (first_tx, first) = tokio::sync::oneshot::channel();
+    // Ends with the process.
+    tokio::spawn(async move {
+        let mut first_tx = Some(first_tx);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            match first_tx.take() {
+                Some(first) => drop(first.send(())),
+                None => {
+                    tracing::warn!("a second signal: ending at once");
+                    end_now();
+                }
+            }
+        }
+    });
+    Ok(async move { drop(first.await) })
+}
+
+#[expect(clippy::exit, reason = "the operator asked twice")]
+fn end_now() {
+    std::process::exit(i32::from(FAILED));
+}
+
+fn load(args: &ServeArgs) -> Result<Config, ExitCode> {
+    let folders = Folders::of_user().map_err(|error| fail(FAILED, &Chain(&error)))?;
+    config::load(args, &folders).map_err(|errors| fail(USAGE, &errors))
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    say(&format!("error: {error}"));
+    ExitCode::from(code)
+}
+
+/// Nobody is left to tell that standard error is closed.
+fn say(text: &str) {
+    let _closed = writeln!(std::io::stderr(), "{text}").is_err();
+}
