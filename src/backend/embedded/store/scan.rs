@@ -30,7 +30,8 @@ mod table;
 /// The cache. One at a time asks it; a warm answer for a thousand models takes about a millisecond.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    hosts: Folder<Folder<Folder<Folder<Entry>>>>,
+    /// Namespaces, models, tags. Boxed, for a tree's node has room for eleven, and most models have one tag.
+    hosts: Folder<Folder<Folder<Folder<Box<Entry>>>>>,
     table: Table,
     headers: Headers,
     /// Models in the last list, as many as will be in the next.
