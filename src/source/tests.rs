@@ -1,13 +1,14 @@
-use std::{
-    io::Write as _,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::io::Write as _;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
 /// Ends a thread that a test's scope waits for, also when an assertion fails.
+#[cfg(target_os = "linux")]
 pub(super) struct SetAtEnd<'a>(pub(super) &'a AtomicBool);
 
+#[cfg(target_os = "linux")]
 impl Drop for SetAtEnd<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
