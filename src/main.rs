@@ -34,6 +34,6 @@ fn main() -> ExitCode {
     match program.word {
         Word::Serve(args) => app::serve(&args),
         Word::Config(word) => app::config(&word),
-        Word::Client(word) => cli::run(word, program.global, Program::command()),
+        Word::Client(word) => cli::run(word, program.global, Program::command),
     }
 }
