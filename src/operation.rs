@@ -178,7 +178,7 @@ impl<W: Work> fmt::Debug for Status<W> {
         f.debug_struct("Status")
             .field("running", &self.running)
             .field("ended", &self.ended.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -190,7 +190,7 @@ impl<W: Work> fmt::Debug for View<W> {
             .field("id", &self.id)
             .field("label", &self.label)
             .field("status", &self.status)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -201,7 +201,7 @@ impl<W: Work> fmt::Debug for Ended<W> {
         f.debug_struct("Ended")
             .field("time", &self.time)
             .field("cancelled", &self.cancelled)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -108,8 +108,8 @@ impl Publisher {
                 continue;
             }
             probed.push(engine);
-            let prober = prober::Prober::new(self.clone(), engine.clone(), interval, Arc::clone(changed));
-            tasks.spawn(stop.clone().run_until_cancelled_owned(prober.run()));
+            let watcher = prober::Prober::new(self.clone(), engine.clone(), interval, Arc::clone(changed));
+            tasks.spawn(stop.clone().run_until_cancelled_owned(watcher.run()));
         }
     }
 

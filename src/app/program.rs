@@ -105,19 +105,20 @@ fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            match first_tx.take() {
-                Some(first) => drop(first.send(())),
-                None => {
-                    tracing::warn!("a second signal: ending at once");
-                    end_now();
+            if let Some(first) = first_tx.take() {
+                {
+                    let _gone = first.send(()).is_err();
                 }
+            } else {
+                tracing::warn!("a second signal: ending at once");
+                end_now();
             }
         }
     });
     Ok(async move { drop(first.await) })
 }
 
-#[expect(clippy::exit, reason = "the operator asked twice")]
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "the operator asked twice")]
 fn end_now() {
     std::process::exit(i32::from(FAILED));
 }

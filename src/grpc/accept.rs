@@ -108,10 +108,13 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((socket, peer)) => match Arc::clone(&handshakes).try_acquire_owned() {
-                    Ok(permit) => drop(tasks.spawn(Arc::clone(&shared).connection(socket, peer, permit))),
-                    Err(_) => tracing::warn!(client.address = %peer, "too many handshakes: connection closed"),
-                },
+                Ok((socket, peer)) => {
+                    if let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() {
+                        tasks.spawn(Arc::clone(&shared).connection(socket, peer, permit));
+                    } else {
+                        tracing::warn!(client.address = %peer, "too many handshakes: connection closed");
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

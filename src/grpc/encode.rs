@@ -20,7 +20,7 @@ pub(super) use self::{backend::describe, progress::progress};
 
 pub(super) fn listed(listed: Listed) -> v1::ListResponse {
     v1::ListResponse {
-        models: listed.models.into_iter().map(listed_model).collect(),
+        models: listed.models.iter().map(listed_model).collect(),
         next_page_token: listed.next_page_token,
         unreachable: listed
             .unreachable
@@ -33,7 +33,7 @@ pub(super) fn listed(listed: Listed) -> v1::ListResponse {
     }
 }
 
-fn listed_model(listed: ListedModel) -> v1::Model {
+fn listed_model(listed: &ListedModel) -> v1::Model {
     let mut model = model(&listed.backend, &listed.info);
     model.level = level(listed.level).into();
     model.desired_level = level(listed.desired_level).into();

@@ -25,7 +25,7 @@ use crate::{
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 /// Between two tries that fail.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
+const LAST_RETRY: Duration = Duration::from_mins(1);
 
 /// How the configured models are, by backend and name.
 #[derive(Debug, Default)]

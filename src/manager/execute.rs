@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// An engine may be silent this long: reading and checking a model of hundreds of gigabytes takes minutes without a word.
-const STALL: Duration = Duration::from_secs(15 * 60);
+const STALL: Duration = Duration::from_mins(15);
 
 /// How a step ends when it does not succeed.
 enum Stop {

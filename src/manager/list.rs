@@ -81,7 +81,6 @@ impl Manager {
         })
     }
 
-    #[expect(clippy::type_complexity, reason = "two lists of one walk, used once")]
     async fn gather(
         &self,
         asked: &str,

@@ -60,6 +60,6 @@ impl<W: Work> std::fmt::Debug for Subscription<W> {
         f.debug_struct("Subscription")
             .field("id", &self.id)
             .field("joined", &self.joined)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

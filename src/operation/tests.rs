@@ -31,7 +31,7 @@ fn operations() -> Operations<Count> {
     Operations::new(Limits {
         running: 4,
         ended: 3,
-        ended_for: Duration::from_secs(3600),
+        ended_for: Duration::from_hours(1),
     })
 }
 
@@ -65,7 +65,7 @@ async fn start(
 
 async fn end(subscription: &mut Subscription<Count>) -> Result<u64, String> {
     let status = timeout(
-        Duration::from_secs(60),
+        Duration::from_mins(1),
         subscription.status().wait_for(|s| s.ended.is_some()),
     )
     .await;

@@ -64,7 +64,7 @@ impl Test {
     /// Waits until the name has the status.
     async fn until(&mut self, name: &str, status: Option<Serving>) {
         let reached = self.readiness.wait_for(|readiness| readiness.status(name) == status);
-        tokio::time::timeout(Duration::from_secs(120), reached)
+        tokio::time::timeout(Duration::from_mins(2), reached)
             .await
             .expect("reached")
             .expect("published");

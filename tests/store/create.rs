@@ -207,6 +207,7 @@ async fn a_split_model_becomes_one_file() {
     let mut spec = scene.spec("split", &model(1));
     spec.source = Source::Gguf(files);
     let again = || model_control::backend::CreateSpec {
+        digest: None,
         name: spec.name.clone(),
         source: spec.source.clone(),
         adapters: Vec::new(),

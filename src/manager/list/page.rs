@@ -121,7 +121,11 @@ impl Token {
         };
         // Plain values always serialise.
         let bytes = serde_json::to_vec(&token).unwrap_or_default();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+        bytes
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+            .collect()
     }
 
     /// The key to begin after; none for the first page.
