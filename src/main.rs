@@ -16,6 +16,7 @@ struct Program {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once a process")]
 enum Word {
     /// Run the service.
     Serve(Box<model_control::config::ServeArgs>),
