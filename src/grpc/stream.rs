@@ -99,6 +99,11 @@ async fn next<T: Follow>(mut following: Following) -> Option<(Result<T, Status>,
                     following.audit.end(None);
                     Ok(T::result(&following.backend, outcome))
                 }
+                // Stopped because the service ends: its callers are told that, whichever they hear of first.
+                Err(failure) if ended.cancelled && failure.reason == Reason::Interrupted => {
+                    following.audit.end(Some(failure));
+                    Err(status::shutting_down())
+                }
                 Err(failure) => {
                     let failure = failure.clone().with("operationId", id);
                     following.audit.end(Some(&failure));
