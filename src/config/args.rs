@@ -12,7 +12,7 @@ use super::value::{duration, size};
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// Server settings as they were given. What they mean is for [`load`](super::load) to say.
+/// Server settings as they were given. What they mean is for [`load`](super::load()) to say.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     // First: the fields after it take their values out of what it looks at.
