@@ -350,6 +350,8 @@ async fn a_file_under_a_root_becomes_a_model_and_nothing_else_does() {
         .unwrap()
         .into_inner();
     assert_eq!(listed.models.len(), 1);
+    let status = created(&mut client, create("n:cloud", &tiny)).await.unwrap_err();
+    assert_eq!(reason(&status), "MODEL_NAME_INVALID");
     let ensure = v1::EnsureReadyRequest {
         model: "m".into(),
         level: v1::Level::Loaded.into(),

@@ -101,6 +101,9 @@ impl Task {
         if level > Level::OnDisk || request.pin {
             task.require(Capability::Load)?;
         }
+        if matches!(task.from, From::Path { .. }) {
+            task.refuse_reserved()?;
+        }
         Ok(task)
     }
 
@@ -139,7 +142,18 @@ impl Task {
             level: Level::OnDisk,
         };
         task.require(Capability::Create)?;
+        task.refuse_reserved()?;
         Ok(task)
+    }
+
+    /// Fails when the name must not be given to a new model.
+    fn refuse_reserved(&self) -> Result<(), Failure> {
+        let Some(why) = self.name.reserved() else { return Ok(()) };
+        let failure = Failure::new(
+            Reason::ModelNameInvalid,
+            format!("`{}` cannot be created: {why}", self.name),
+        );
+        Err(failure.with("model", &self.name).violation("model", why))
     }
 
     /// Fails unless the engine can do this now.
