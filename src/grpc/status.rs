@@ -122,14 +122,13 @@ pub(super) fn reshaped(status: &Status) -> Option<Status> {
             "nobody serves this method in this version: see reflection for what is",
         ),
         Code::Unimplemented => Failure::new(Reason::MethodUnknown, text),
-        Code::OutOfRange | Code::ResourceExhausted => {
-            Failure::new(Reason::MessageTooLarge, format!("the request is too large: {text}"))
-        }
+        Code::OutOfRange => Failure::new(Reason::MessageTooLarge, format!("the request is too large: {text}")),
         // A handler answers INTERNAL with details: this one is about the bytes of the request.
         Code::Internal | Code::InvalidArgument => {
             Failure::new(Reason::RequestInvalid, format!("the request cannot be read: {text}"))
         }
-        Code::NotFound => return None,
+        // The health service's own, in the words of its specification.
+        Code::NotFound | Code::ResourceExhausted => return None,
         _ => Failure::new(Reason::Internal, "this service failed: see its log"),
     };
     Some(of(&failure))

@@ -70,6 +70,7 @@ fn what_tonic_says_gets_our_form() {
         (Status::internal("failed to decode"), Some("REQUEST_INVALID")),
         (fault(), None),
         (health_unknown("x"), None),
+        (health_too_many(), None),
     ] {
         let shaped = reshaped(&status);
         let found = shaped
