@@ -9,6 +9,7 @@ use super::{Backend, Call, CreateSpec, Error, Kind, PullSpec, call};
 use crate::model::{Capability, ModelInfo, ModelName};
 
 mod import;
+mod registry;
 mod store;
 
 pub use self::store::OpenError;

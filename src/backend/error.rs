@@ -38,6 +38,14 @@ pub enum Kind {
     Cannot(Capability),
     /// A part of the engine is not installed. Not retried before it is.
     MissingPart,
+    /// The registry does not answer. Retried with back-off.
+    RegistryUnreachable,
+    /// The registry has too much to do. Retried with back-off, no sooner than said.
+    RegistryBusy(Option<Duration>),
+    /// The registry wants credentials that we do not have, or refuses ours. Not retried before they are mended.
+    RegistryCredentials,
+    /// The registry, or where it sends us, is not on the list of what may be reached. Not retried.
+    RegistryNotAllowed,
     /// No room on the store's disk. Retried by callers once there is.
     DiskFull {
         /// Bytes wanted.

@@ -13,6 +13,8 @@ use crate::{
 
 /// When a caller should ask an engine again that did not answer: about the time that a probe takes to see it back.
 const RETRY_UNREACHABLE: Duration = Duration::from_secs(5);
+/// When a caller should ask a registry again that did not answer, after our own tries.
+const RETRY_REGISTRY: Duration = Duration::from_secs(30);
 /// When a caller should ask again that was refused because too much runs.
 const RETRY_BUSY: Duration = Duration::from_secs(10);
 
@@ -100,6 +102,10 @@ pub(super) fn engine(error: &backend::Error, entry: &str) -> Failure {
         Kind::SourceNotUsable => told(Reason::PathNotUsable).violation("path", &error.message),
         Kind::Cannot(capability) => told(Reason::BackendCannot(*capability)),
         Kind::MissingPart => told(Reason::EngineMissingPart).violation(entry, &error.message),
+        Kind::RegistryUnreachable => told(Reason::RegistryUnreachable).retry_after(RETRY_REGISTRY),
+        Kind::RegistryBusy(delay) => told(Reason::RegistryBusy).retry_after(delay.unwrap_or(RETRY_BUSY)),
+        Kind::RegistryCredentials => told(Reason::RegistryCredentials).violation("registry", &error.message),
+        Kind::RegistryNotAllowed => told(Reason::RegistryNotAllowed),
         Kind::DiskFull { need, have } => told(Reason::DiskFull).with("needBytes", need).with("haveBytes", have),
         Kind::DigestMismatch => told(Reason::DigestMismatch),
         Kind::PinMismatch => told(Reason::DigestPinMismatch).violation("digest", &error.message),

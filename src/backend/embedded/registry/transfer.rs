@@ -1,0 +1,1 @@
+//! One blob from a registry to the store.
