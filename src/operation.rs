@@ -41,6 +41,8 @@ pub trait Work: Send + Sync + Sized + 'static {
     /// Why nothing came of it.
     type Failure: Clone + Send + Sync;
 
+    /// What each line of the operation's log carries, without a parent: an operation outlives the call that began it.
+    fn span(id: Uuid, label: &Self::Label) -> tracing::Span;
     /// The failure of work that was stopped.
     fn stopped(id: Uuid, why: Why) -> Self::Failure;
     /// The failure of work that broke off by a fault of ours.

@@ -69,13 +69,33 @@ pub async fn keep(manager: Manager, entry: Arc<Entry>, index: usize, stop: Cance
                 manager.desired().update(&entry, desired, |state| {
                     state.next_attempt = Some(SystemTime::now() + delay);
                 });
-                tokio::time::sleep(delay).await;
+                // Another caller may bring it meanwhile. Only looked for, not tried again: two models that fail would wake
+                // each other without end.
+                if tokio::time::timeout(delay, brought(&manager, &entry, desired))
+                    .await
+                    .is_ok()
+                {
+                    retries = self::retries();
+                }
             }
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
         () = work => {}
+    }
+}
+
+/// Returns once the model is as it should be, whoever did it.
+async fn brought(manager: &Manager, entry: &Entry, desired: &Desired) {
+    loop {
+        manager.shared.changed.notified().await;
+        if let Ok(Some(digest)) = look(entry, desired).await {
+            manager
+                .desired()
+                .update(entry, desired, |state| *state = State::at(digest));
+            return;
+        }
     }
 }
 

@@ -38,7 +38,10 @@ impl Manager {
     /// Makes a model from files.
     pub async fn create(&self, request: request::Create) -> Result<ModelSubscription, Failure> {
         let on_disconnect = request.on_disconnect;
-        self.start(Task::create(self, request)?, on_disconnect).await
+        let task = Task::create(self, request)?;
+        // What cannot be opened makes no operation: bad paths would push ended ones out of the table.
+        task.try_open(self).await?;
+        self.start(task, on_disconnect).await
     }
 
     async fn start(&self, task: Task, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Failure> {

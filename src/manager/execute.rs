@@ -61,8 +61,8 @@ pub(super) async fn dry_run(manager: &Manager, task: &Task) -> Result<Outcome, F
     let (model, plan) = planned(task).await?;
     for step in &plan.steps {
         require(task, step)?;
-        if let (Step::Create { .. }, From::Path { path, options, replace }) = (step, &task.from) {
-            drop(import::open(manager, task, path, options, *replace).await?);
+        if matches!(step, Step::Create { .. }) {
+            task.try_open(manager).await?;
         }
     }
     Ok(Outcome {

@@ -2,7 +2,7 @@
 
 use super::{
     Manager, error,
-    task::{Path, Task},
+    task::{From, Path, Task},
 };
 use crate::{
     backend::CreateSpec,
@@ -37,6 +37,19 @@ pub(super) async fn open(
         digest: task.digest.clone(),
         replace,
     })
+}
+
+// === impl Task ===
+
+impl Task {
+    /// Fails when the files of an import cannot be opened now. They are opened again when they are read: what they are by
+    /// then is what counts.
+    pub(super) async fn try_open(&self, manager: &Manager) -> Result<(), Failure> {
+        let From::Path { path, options, replace } = &self.from else {
+            return Ok(());
+        };
+        open(manager, self, path, options, *replace).await.map(drop)
+    }
 }
 
 /// Adapters follow the rules of the path they come with.

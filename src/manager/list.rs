@@ -117,6 +117,10 @@ impl Manager {
                 Err(failure) => unreachable.push((entry.name.clone(), failure)),
             }
         }
+        if !unreachable.is_empty() {
+            // Health need not wait for the next probe to learn it.
+            self.shared.changed.notify_waiters();
+        }
         if count > 0 && unreachable.len() == count {
             // Nobody answered: an empty list would be a lie.
             return Err(unreachable.swap_remove(0).1);

@@ -96,6 +96,17 @@ impl Work for ModelWork {
     type Outcome = Outcome;
     type Failure = Failure;
 
+    fn span(id: Uuid, label: &Label) -> tracing::Span {
+        tracing::info_span!(
+            parent: None,
+            "operation",
+            operation.id = %id,
+            operation.kind = label.kind.as_str(),
+            backend.name = label.backend,
+            model.name = %label.name,
+        )
+    }
+
     fn stopped(id: Uuid, why: Why) -> Failure {
         let (reason, message) = match why {
             Why::Cancelled => (Reason::OperationCancelled, format!("operation {id} was cancelled")),

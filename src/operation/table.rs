@@ -272,7 +272,7 @@ impl<W: Work> Operations<W> {
         table.running.insert(key.clone(), running);
         table.by_id.insert(record.id, Arc::clone(&record));
         let id = record.id;
-        let span = tracing::info_span!(parent: None, "operation", operation.id = %id, operation.label = ?record.label);
+        let span = W::span(id, &record.label);
         let job = job(Reporter::new(Arc::clone(&record)));
         self.inner
             .tasks

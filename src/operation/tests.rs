@@ -22,6 +22,10 @@ impl Work for Count {
         format!("{why:?}")
     }
 
+    fn span(id: Uuid, _: &&'static str) -> tracing::Span {
+        tracing::info_span!(parent: None, "operation", operation.id = %id)
+    }
+
     fn fault(_: Uuid) -> String {
         "fault".to_owned()
     }

@@ -1,15 +1,23 @@
 //! Probes one engine.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use std::time::SystemTime;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use super::{FAILURES, PROBE_TIMEOUT, Publisher, Seen};
 use crate::{
     backend::{Error, Kind},
     engines::Engine,
 };
+
+/// From one probe to the next at least, however many calls fail meanwhile and ask for one.
+const GAP: Duration = Duration::from_millis(100);
 
 /// The task that probes one engine. Ends when it is cancelled.
 pub(super) struct Prober {
@@ -41,6 +49,7 @@ impl Prober {
             // Registered before the probe, so that a change during it is probed again.
             let mut nudge = std::pin::pin!(changed.notified());
             nudge.as_mut().enable();
+            let soonest = Instant::now() + GAP;
             let probed = timeout(PROBE_TIMEOUT, self.look()).await;
             let late = || {
                 Error::new(
@@ -53,6 +62,7 @@ impl Prober {
             // Jitter of a tenth keeps probes of many services apart.
             let wait = self.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
             let _nudged = timeout(wait, nudge).await.is_ok();
+            tokio::time::sleep_until(soonest).await;
         }
     }
 

@@ -54,3 +54,20 @@ async fn a_file_under_a_root_becomes_a_model_and_nothing_else_does() {
     assert_eq!(reason(&status), "BACKEND_CANNOT_LOAD");
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_opened_makes_no_operation() {
+    let (store, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = Arc::new(Embedded::open(store.path().join("s")).unwrap());
+    let service = Service::start(engine, Some(root.path())).await;
+    let mut client = service.client().await;
+    let none = root.path().join("none.gguf");
+    let status = soon(client.create_from_path(create("m", &none))).await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::NotFound, "PATH_NOT_FOUND")
+    );
+    let listed = soon(service.operations().await.list(v1::OperationsListRequest::default())).await;
+    assert_eq!(listed.unwrap().into_inner().operations, []);
+    service.stop().await;
+}
