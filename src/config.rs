@@ -11,6 +11,7 @@
 //! | `file` | the file's bytes to entries with lines; knows YAML and no flag |
 //! | `argv` | an entry's words to flags; the table of flags |
 //! | `entry` | an entry's flags to a backend and its models |
+//! | `registries` | which registries may be asked, and how |
 //! | `load` | all of it to one [`Config`] |
 //! | `check` | what is worth a warning, without starting |
 //! | `print` | the configuration as text |
@@ -30,6 +31,7 @@ mod file;
 mod load;
 mod print;
 mod problem;
+pub mod registries;
 pub mod value;
 
 pub use self::{
@@ -38,6 +40,7 @@ pub use self::{
     load::{Folders, load},
     print::print,
     problem::{Errors, Problem},
+    registries::{Registries, RegistryHost},
 };
 
 /// All that `serve` was told.
@@ -45,6 +48,8 @@ pub use self::{
 pub struct Config {
     /// Flags and environment.
     pub server: Server,
+    /// What may be fetched from where.
+    pub registries: Registries,
     /// The file's entries, in order; one embedded backend without a file.
     pub entries: Vec<Entry>,
     /// SHA-256 of the file; of nothing without one.

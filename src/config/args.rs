@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Dura
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, builder::BoolishValueParser, parser::ValueSource};
 
-use super::value::{duration, size};
+use super::{
+    registries::RegistryArgs,
+    value::{duration, size},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -104,6 +107,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", env = "MODEL_CONTROL_DRAIN_TIMEOUT", default_value = "20s",
           value_parser = duration(Duration::ZERO, SECOND * 3_600))]
     pub drain_timeout: Duration,
+
+    /// Registries and pulls.
+    #[command(flatten)]
+    pub registries: RegistryArgs,
 
     /// Form of the log.
     #[arg(

@@ -11,6 +11,7 @@ use super::{
     Config, Entry, Errors, Framework, Origin, Problem, ServeArgs, Server,
     entry::Reader,
     file::{MAX_BYTES, RawFile},
+    registries,
 };
 use crate::model::Digest;
 
@@ -35,10 +36,12 @@ pub struct Folders {
 pub fn load(args: &ServeArgs, folders: &Folders) -> Result<Config, Errors> {
     let mut problems = Vec::new();
     let server = server(args, folders, &mut problems);
+    let registries = registries::resolve(&args.registries, folders, &mut problems);
     let (file, entries, digest) = backends(args, folders, &mut problems);
     match server {
         Some(server) if problems.is_empty() => Ok(Config {
             server,
+            registries,
             entries,
             digest,
             file,

@@ -1,10 +1,10 @@
-//! The configuration as text, for people and for a difference of two. Nothing in it is secret: values that could be are
-//! refused where they are read.
+//! The configuration as text, for people and for a difference of two. Nothing in it is secret: a proxy's
+//! password is left out, other values that could be are refused where they are read.
 
 use std::fmt::{self, Display, Write as _};
 
 use super::{
-    Config, Desired, Ensure, Entry, Framework, Server,
+    Config, Desired, Ensure, Entry, Framework, Registries, Server,
     value::{Human, Size},
 };
 
@@ -27,6 +27,7 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "digest: {}", config.digest)?;
     writeln!(out, "server:")?;
     write_server(out, config)?;
+    write_registries(out, config)?;
     writeln!(out, "entries:")?;
     config.entries.iter().try_for_each(|entry| write_entry(out, entry))
 }
@@ -72,6 +73,38 @@ fn write_server(out: &mut String, config: &Config) -> fmt::Result {
         ("probe_interval", &Human(*probe_interval)),
         ("drain_delay", &Human(*drain_delay)),
         ("drain_timeout", &Human(*drain_timeout)),
+    ];
+    for (name, value) in settings {
+        writeln!(out, "  {name}: {value} # {}", config.origins.of(name))?;
+    }
+    Ok(())
+}
+
+fn write_registries(out: &mut String, config: &Config) -> fmt::Result {
+    let Registries {
+        allow,
+        auth_file,
+        ca_file,
+        proxy,
+        max_concurrent_pulls,
+        pull_connections,
+        pull_part_bytes,
+    } = &config.registries;
+    let allow: Vec<_> = allow.iter().map(|host| Quoted(host).to_string()).collect();
+    let file = |file: &Option<std::path::PathBuf>| match file {
+        Some(file) => Quoted(file.display()).to_string(),
+        None => "null".to_owned(),
+    };
+    let proxy = proxy.as_ref().map_or("null".to_owned(), |url| Quoted(url).to_string());
+    let part_size = usize::try_from(*pull_part_bytes).unwrap_or(usize::MAX);
+    let settings: [(&str, &dyn Display); 7] = [
+        ("allow_registries", &format!("[{}]", allow.join(", "))),
+        ("registry_auth_file", &file(auth_file)),
+        ("registry_ca_file", &file(ca_file)),
+        ("proxy", &proxy),
+        ("max_concurrent_pulls", max_concurrent_pulls),
+        ("pull_connections", pull_connections),
+        ("pull_part_size", &Size(part_size)),
     ];
     for (name, value) in settings {
         writeln!(out, "  {name}: {value} # {}", config.origins.of(name))?;

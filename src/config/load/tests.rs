@@ -223,7 +223,13 @@ fn the_configuration_is_printed_with_its_origins() {
         "- name: a\n  framework: embedded\n  backend_argv: [--store=/s, --model=m, --model-path=/m.gguf, --insecure]\n\
          - name: b\n  framework: ollama\n  backend_argv: [\"--host=http://me:secret@host\"]\n",
     ));
-    let config = fixture.load(&["--max-streams=7", "--model-root=/models"]).unwrap();
+    let config = fixture
+        .load(&[
+            "--max-streams=7",
+            "--model-root=/models",
+            "--proxy=http://u:secret@proxy:3128",
+        ])
+        .unwrap();
     let text = print(&config);
     let digest = &config.digest;
     let expected = format!(
@@ -247,6 +253,13 @@ server:
   probe_interval: 5s # default
   drain_delay: 2s # default
   drain_timeout: 20s # default
+  allow_registries: [\"registry.ollama.ai\", \"hf.co\"] # default
+  registry_auth_file: null # default
+  registry_ca_file: null # default
+  proxy: \"http://[redacted]@proxy:3128\" # flag
+  max_concurrent_pulls: 8 # default
+  pull_connections: 16 # default
+  pull_part_size: 16MiB # default
 entries:
   - name: \"a\"
     framework: embedded
