@@ -1,0 +1,152 @@
+//! What the operator says of registries: hosts, credentials, certificates, proxy, times.
+
+use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
+
+use super::origin::Origin;
+
+/// How registries may be reached. The default reaches none.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The registries that names may name. Redirects may go to any public https host.
+    pub allow: Vec<AllowedHost>,
+    /// Credentials in the form of Docker's `config.json`. Read again when it changes.
+    pub auth_file: Option<PathBuf>,
+    /// Certificates (PEM) that are trusted beside the system's. Read once.
+    pub ca_file: Option<PathBuf>,
+    /// The URL of a proxy for all requests, `http://` or `https://`. The environment's proxies are never used.
+    pub proxy: Option<String>,
+    /// How long is waited.
+    pub timeouts: Timeouts,
+}
+
+/// A registry that names may name: `host[:port]`, or `http://host[:port]` where plain http is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHost(pub(crate) Origin);
+
+/// How long is waited for a registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For a connection, name look-up and TLS included: 10 s.
+    pub connect: Duration,
+    /// From a request to the first byte of its answer: 30 s.
+    pub first_byte: Duration,
+    /// For the next bytes of a manifest or a token: 15 s.
+    pub progress: Duration,
+    /// Before the second try of a manifest: 500 ms, doubled before each further one, and shortened at random by up to half.
+    pub back_off: Duration,
+}
+
+/// A text that is no registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a registry is `host[:port]`, or `http://host[:port]` where plain http is meant")]
+pub struct InvalidHost;
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file of certificates cannot be read.
+    #[error("--registry-ca-file {} cannot be read", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file holds no certificate that can be trusted.
+    #[error("--registry-ca-file {} is no file of PEM certificates: {why}", path.display())]
+    NoCertificates {
+        /// The file.
+        path: PathBuf,
+        /// In words.
+        why: String,
+    },
+    /// The file of credentials cannot be read.
+    #[error("--registry-auth-file {} cannot be read", path.display())]
+    AuthFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not in Docker's form.
+    #[error("--registry-auth-file {} is not in the form of Docker's config.json: {why}", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// In words, nothing of its content.
+        why: String,
+    },
+    /// The proxy is no URL of one. It is not repeated: it may hold a password.
+    #[error("--proxy is not `http://host:port` or `https://host:port`")]
+    Proxy,
+    /// The HTTP client cannot be made.
+    #[error("the client of registries cannot be made")]
+    Client(#[source] reqwest::Error),
+}
+
+// === impl AllowedHost ===
+
+impl AllowedHost {
+    /// Whether plain http is meant.
+    pub fn plain_http(&self) -> bool {
+        self.0.plain_http
+    }
+}
+
+impl FromStr for AllowedHost {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        let (authority, plain_http) = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (rest, true),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (rest, false),
+            Some(_) => return Err(InvalidHost),
+            None => (text, false),
+        };
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        Origin::new(authority, plain_http).map(Self).ok_or(InvalidHost)
+    }
+}
+
+impl fmt::Display for AllowedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.0.plain_http { "http://" } else { "" };
+        write!(f, "{scheme}{}", self.0)
+    }
+}
+
+// === impl Timeouts ===
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(30),
+            progress: Duration::from_secs(15),
+            back_off: Duration::from_millis(500),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_written_with_or_without_its_scheme() {
+        for (text, plain_http, shown) in [
+            ("registry.ollama.ai", false, "registry.ollama.ai"),
+            ("https://HF.co/", false, "hf.co"),
+            ("http://127.0.0.1:5000", true, "http://127.0.0.1:5000"),
+            ("http://[::1]:80", true, "http://[::1]"),
+        ] {
+            let host: AllowedHost = text.parse().unwrap();
+            assert_eq!((host.plain_http(), host.to_string().as_str()), (plain_http, shown));
+        }
+        for bad in ["", "ftp://a", "http://", "https://a/v2", "*.example.org", "a@b"] {
+            assert_eq!(bad.parse::<AllowedHost>(), Err(InvalidHost), "{bad:?}");
+        }
+    }
+}
