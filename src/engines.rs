@@ -14,8 +14,11 @@ use std::{
 };
 
 use crate::{
-    backend::{Backend, embedded::Embedded},
-    config::{self, Config, Framework},
+    backend::{
+        Backend,
+        embedded::{Embedded, OpenError, InvalidHost, Pulling, Registry, RegistrySettings, SettingsError},
+    },
+    config::{self, Config, Framework, Registries, RegistryHost},
     model::Digest,
 };
 
@@ -66,24 +69,39 @@ pub struct Engine {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EngineId(Arc<str>);
 
-/// An engine could not be set up.
+/// The engines could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("backend `{backend}` cannot start")]
-pub struct BuildError {
-    /// The entry's name.
-    pub backend: String,
-    #[source]
-    source: crate::backend::embedded::OpenError,
+pub enum BuildError {
+    /// One of them.
+    #[error("backend `{backend}` cannot start")]
+    Store {
+        /// The entry's name.
+        backend: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// What they need to reach registries.
+    #[error(transparent)]
+    Registries(#[from] SettingsError),
+    /// A registry that may be asked.
+    #[error("--allow-registry {host}")]
+    Registry {
+        /// As configured.
+        host: String,
+        /// Why not.
+        source: InvalidHost,
+    },
 }
 
 /// Sets up the engines of a configuration.
 pub fn build(config: &Config) -> Result<Setup, BuildError> {
+    let pulling = pulling(&config.registries)?;
     let mut stores: HashMap<PathBuf, Engine> = HashMap::new();
     let mut entries = Vec::new();
     for entry in &config.entries {
         let (framework, engine) = match &entry.framework {
             Framework::Embedded { store } => {
-                let fail = |source| BuildError {
+                let fail = |source| BuildError::Store {
                     backend: entry.name.clone(),
                     source,
                 };
@@ -91,7 +109,7 @@ pub fn build(config: &Config) -> Result<Setup, BuildError> {
                     Some(engine) => engine.clone(),
                     None => Engine::new(
                         &format!("embedded {}", store.display()),
-                        Arc::new(Embedded::open(store.clone()).map_err(fail)?),
+                        Arc::new(Embedded::pulling(store.clone(), pulling.clone()).map_err(fail)?),
                     ),
                 };
                 stores.insert(store.clone(), engine.clone());
@@ -118,6 +136,26 @@ pub fn build(config: &Config) -> Result<Setup, BuildError> {
         entries,
         digest: config.digest.clone(),
         load_time: SystemTime::now(),
+    })
+}
+
+fn pulling(config: &Registries) -> Result<Pulling, BuildError> {
+    let allowed = |host: &RegistryHost| {
+        let host = host.to_string();
+        host.parse().map_err(|source| BuildError::Registry { host, source })
+    };
+    let settings = RegistrySettings {
+        allow: config.allow.iter().map(allowed).collect::<Result<_, _>>()?,
+        auth_file: config.auth_file.clone(),
+        ca_file: config.ca_file.clone(),
+        proxy: config.proxy.as_ref().map(|proxy| proxy.reveal().to_owned()),
+        ..RegistrySettings::default()
+    };
+    Ok(Pulling {
+        registry: Registry::new(settings)?,
+        at_a_time: config.max_concurrent_pulls,
+        connections: config.pull_connections,
+        part_bytes: config.pull_part_bytes,
     })
 }
 

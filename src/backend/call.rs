@@ -1,4 +1,4 @@
-//! Long work that runs on a blocking thread of ours, as a [`Call`].
+//! Long work of ours as a [`Call`]: on a blocking thread here, as a task in `task`.
 
 use std::sync::{
     Arc,
@@ -10,6 +10,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{Call, Cancelled, Done, Error, Kind, Next};
 use crate::model::Event;
+
+mod task;
+
+pub use self::task::{TaskReporter, task};
 
 /// Events on their way to the follower. When it is slow, byte counts are dropped (a later one says more) and phases wait.
 const EVENTS: usize = 64;

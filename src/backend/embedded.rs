@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 
 use self::store::Store;
+use self::pull::Pulls;
 use super::{Backend, Call, CreateSpec, Error, Kind, PullSpec, call};
 use crate::model::{Capability, ModelInfo, ModelName};
 
@@ -20,6 +21,20 @@ pub use self::store::OpenError;
 #[derive(Debug)]
 pub struct Embedded {
     store: Arc<Store>,
+    pulls: Pulls,
+}
+
+/// How models are fetched.
+#[derive(Debug, Clone)]
+pub struct Pulling {
+    /// From where.
+    pub registry: Registry,
+    /// Pulls at a time, at least 1.
+    pub at_a_time: usize,
+    /// Connections of one blob, at least 1.
+    pub connections: usize,
+    /// Bytes of a blob that one request asks for at most.
+    pub part_bytes: u64,
 }
 
 // === impl Embedded ===
@@ -28,8 +43,15 @@ impl Embedded {
     /// Opens the store in this folder, and makes what is missing of it. Blocks; another process that has it is named in the
     /// error.
     pub fn open(store: PathBuf) -> Result<Self, OpenError> {
+        Self::pulling(store, Pulling::default())
+    }
+
+    /// As [`open`](Self::open); models may be fetched too.
+    pub fn pulling(store: PathBuf, pulling: Pulling) -> Result<Self, OpenError> {
+        let store = Arc::new(Store::open(store)?);
         Ok(Self {
-            store: Arc::new(Store::open(store)?),
+            pulls: Pulls::new(Arc::clone(&store), pulling),
+            store,
         })
     }
 
@@ -53,7 +75,7 @@ impl Backend for Embedded {
     }
 
     fn capabilities(&self) -> BTreeSet<Capability> {
-        [Capability::Create, Capability::Adapters].into()
+        [Capability::Pull, Capability::Create, Capability::Adapters].into()
     }
 
     async fn probe(&self) -> Result<String, Error> {
@@ -70,16 +92,28 @@ impl Backend for Embedded {
         self.blocking(move |store| store.find(&name)).await
     }
 
-    async fn pull(&self, _spec: PullSpec) -> Result<Box<dyn Call>, Error> {
-        Err(Error::cannot(
-            Capability::Pull,
-            "this version creates models from files; download the model's GGUF and create it from there",
-        ))
+    async fn pull(&self, spec: PullSpec) -> Result<Box<dyn Call>, Error> {
+        Ok(self.pulls.start(spec))
     }
 
     async fn create(&self, spec: CreateSpec) -> Result<Box<dyn Call>, Error> {
         import::refuse(&spec)?;
         let store = Arc::clone(&self.store);
         Ok(call::blocking(move |reporter| import::run(&store, &spec, &reporter)))
+    }
+}
+
+// === impl Pulling ===
+
+impl Default for Pulling {
+    /// From nowhere: no registry is allowed.
+    fn default() -> Self {
+        let limits = registry::transfer::Limits::default();
+        Self {
+            registry: Registry::none(),
+            at_a_time: 8,
+            connections: limits.connections_per_blob,
+            part_bytes: limits.part,
+        }
     }
 }

@@ -313,11 +313,15 @@ impl Job<'_> {
         put(&digest, &config)?;
         self.reporter.check()?;
         let manifest = Manifest::new(Layer::config(digest, config.len() as u64), layers);
-        self.check_pin(&manifest)?;
+        let bytes = manifest
+            .write()
+            .map_err(|error| store::failed("write the manifest", error.into()))?;
+        self.check_pin(&bytes)?;
         between(layout);
         let committed = self.store.commit(&Commit {
             name: &self.name,
             manifest: &manifest,
+            bytes: &bytes,
             replace: self.replace,
             over,
         })?;
@@ -329,12 +333,9 @@ impl Job<'_> {
     }
 
     /// Nothing is replaced by what was not asked for.
-    fn check_pin(&self, manifest: &Manifest) -> Result<(), Error> {
+    fn check_pin(&self, manifest: &[u8]) -> Result<(), Error> {
         let Some(pin) = &self.pin else { return Ok(()) };
-        let bytes = manifest
-            .write()
-            .map_err(|error| store::failed("write the manifest", error.into()))?;
-        let made = Digest::of(&bytes);
+        let made = Digest::of(manifest);
         if made == *pin {
             return Ok(());
         }

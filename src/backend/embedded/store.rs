@@ -87,6 +87,8 @@ pub(super) struct Store {
 pub(super) struct Commit<'a> {
     pub(super) name: &'a ModelName,
     pub(super) manifest: &'a Manifest,
+    /// The manifest to the byte: a registry's is stored as it came, so that its digest stays.
+    pub(super) bytes: &'a [u8],
     /// Take the name whatever has it by now.
     pub(super) replace: bool,
     /// Else only if [`Store::present`] still says what it said when it was decided that the name is free.
@@ -194,18 +196,18 @@ impl Store {
         let Commit {
             name,
             manifest,
+            bytes,
             replace,
             over,
         } = commit;
         let action = "write the manifest";
-        let bytes = manifest.write().map_err(|error| failed(action, error.into()))?;
         let _one_at_a_time = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.read(name);
         if !replace && old.as_deref().map(Digest::of) != *over {
             // Another create, or another process, was faster.
             return Err(exists(name));
         }
-        blobs::commit(&self.layout, name, &bytes).map_err(|error| failed(action, error))?;
+        blobs::commit(&self.layout, name, bytes).map_err(|error| failed(action, error))?;
         // An Ollama on the same folder may have pruned blobs that no manifest named until now.
         let whole = manifest
             .blobs()
@@ -213,7 +215,7 @@ impl Store {
         if !whole {
             match old {
                 Some(old) => blobs::commit(&self.layout, name, &old),
-                None => blobs::take_back(&self.layout, name, &bytes),
+                None => blobs::take_back(&self.layout, name, bytes),
             }
             .map_err(|error| failed("take the manifest back", error))?;
             return Ok(Committed::BlobVanished);

@@ -1,0 +1,284 @@
+//! Brings a model from a registry into the store.
+//!
+//! ```text
+//! turn      one of the few that may pull at a time
+//! resolve   the manifest, by tag or by the pinned digest; nothing to do when it is the one that is there
+//! fetch     each blob that is missing, all at a time, joined with whoever fetches the same one
+//! check     what the engine will read of it: the configuration, the model file's header
+//! commit    the manifest, last; layers of the old one go when no manifest names them
+//! ```
+//!
+//! A pull that fails or is stopped leaves what it fetched: whole blobs, and partial files that the next one goes on with.
+//!
+//! A plain OCI manifest becomes one of Ollama's, made from its GGUF, so that every engine on the folder can run the model.
+//! Its digest is the made one's: that is what lists show and what a pin means.
+
+use std::{collections::HashSet, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+use self::fetch::Fetch;
+use super::{
+    Pulling,
+    super::{Call, Done, Error, Kind, PullSpec, call},
+    registry::{
+        Document, Fetched, Reference, Registry,
+        transfer::{Downloads, Limits},
+    },
+    store::{
+        self, Commit, Committed, Store, blobs,
+        manifest::{Layer, Manifest},
+    },
+};
+use crate::{
+    backend::call::TaskReporter,
+    model::{Digest, Event, ModelName, Phase},
+};
+
+mod check;
+mod fetch;
+mod made;
+
+/// How often a pull starts over when another process removes its blobs.
+const ATTEMPTS: usize = 2;
+
+/// Pulls of one engine. Cheap to clone: a handle.
+#[derive(Debug, Clone)]
+pub(super) struct Pulls {
+    store: Arc<Store>,
+    registry: Registry,
+    downloads: Downloads,
+    turns: Arc<Semaphore>,
+}
+
+/// One pull.
+struct Job {
+    pulls: Pulls,
+    spec: PullSpec,
+    reporter: TaskReporter,
+}
+
+/// A manifest to be stored, and its bytes.
+struct Wanted {
+    manifest: Manifest,
+    bytes: Vec<u8>,
+    digest: Digest,
+}
+
+// === impl Pulls ===
+
+impl Pulls {
+    pub(super) fn new(store: Arc<Store>, pulling: Pulling) -> Self {
+        let defaults = Limits::default();
+        let limits = Limits {
+            connections_per_blob: pulling.connections,
+            connections: defaults.connections.max(pulling.connections),
+            part: pulling.part_bytes,
+            smallest_part: defaults.smallest_part.min(pulling.part_bytes),
+            ..defaults
+        };
+        Self {
+            downloads: Downloads::new(Arc::clone(&store), limits),
+            store,
+            registry: pulling.registry,
+            turns: Arc::new(Semaphore::new(pulling.at_a_time)),
+        }
+    }
+
+    /// Begins one.
+    pub(super) fn start(&self, spec: PullSpec) -> Box<dyn Call> {
+        let pulls = self.clone();
+        call::task(|reporter| Job { pulls, spec, reporter }.run())
+    }
+}
+
+// === impl Job ===
+
+impl Job {
+    async fn run(self) -> Result<Done, Error> {
+        let turns = Arc::clone(&self.pulls.turns);
+        if turns.available_permits() == 0 {
+            self.reporter.report(Event::Entered(Phase::Queued(1))).await;
+        }
+        // Never closed.
+        let _turn = turns.acquire_owned().await.ok();
+        for _ in 0..ATTEMPTS {
+            if let Some(done) = self.attempt().await? {
+                return Ok(done);
+            }
+            let reason = "another process removed parts of the model from the store while it was fetched";
+            self.reporter.report(Event::Restarted(reason.to_owned())).await;
+        }
+        Err(Error::new(
+            Kind::Internal,
+            "another process removes parts of the model from the store while it is fetched: stop that, or choose another \
+             store",
+        ))
+    }
+
+    /// Nothing when another process removed parts of it meanwhile.
+    async fn attempt(&self) -> Result<Option<Done>, Error> {
+        self.reporter.report(Event::Entered(Phase::Resolving)).await;
+        let fetched = self.resolve().await?;
+        let name = self.blocking(spelt).await?;
+        if let Document::Ollama(_) = &fetched.document
+            && self.is_there(&name, &fetched.digest).await?
+        {
+            return Ok(Some(Done::default()));
+        }
+        // Before it is looked which blobs are there: none of them is pruned by us until the manifest names it.
+        let mut pins = self.pulls.store.pins();
+        let wanted = match fetched.document {
+            Document::Ollama(manifest) => {
+                manifest.blobs().for_each(|layer| pins.pin(&layer.digest));
+                self.fetch(distinct(manifest.blobs())).await?;
+                Wanted {
+                    manifest,
+                    bytes: fetched.bytes.to_vec(),
+                    digest: fetched.digest,
+                }
+            }
+            Document::Plain { digest, size, .. } => {
+                pins.pin(&digest);
+                let model = Layer::new(store::manifest::Kind::Model, digest, size);
+                self.fetch(vec![model.clone()]).await?;
+                self.reporter.report(Event::Entered(Phase::Parsing)).await;
+                let made = self.blocking(move |store, _| made::of(store, model)).await?;
+                pins.pin(&made.manifest.config.digest);
+                let config = made.config;
+                let digest = made.manifest.config.digest.clone();
+                self.blocking(move |store, _| {
+                    blobs::put(store.layout(), &digest, &config).map_err(|error| store::failed("store a blob", error))
+                })
+                .await?;
+                if self.is_there(&name, &made.digest).await? {
+                    return Ok(Some(Done::default()));
+                }
+                self.check_pin(&made.digest)?;
+                Wanted {
+                    manifest: made.manifest,
+                    bytes: made.bytes,
+                    digest: made.digest,
+                }
+            }
+        };
+        self.reporter.report(Event::Entered(Phase::Parsing)).await;
+        let manifest = wanted.manifest.clone();
+        self.blocking(move |store, _| check::readable(store, &manifest)).await?;
+        self.reporter.report(Event::Entered(Phase::Writing)).await;
+        let committed = self.blocking(move |store, _| commit(store, &name, &wanted)).await?;
+        drop(pins);
+        Ok(match committed {
+            Committed::Whole => Some(Done {
+                changed: true,
+                provenance: None,
+            }),
+            Committed::BlobVanished => None,
+        })
+    }
+
+    /// The manifest that is wanted. A pin is asked for by itself when the tag has moved on.
+    async fn resolve(&self) -> Result<Fetched, Error> {
+        let ask = |reference| {
+            self.pulls
+                .registry
+                .manifest(&self.spec.name, reference, self.spec.insecure)
+        };
+        let tagged = ask(Reference::Tag).await;
+        let Some(pin) = &self.spec.digest else {
+            return tagged.map_err(|fault| fault.error);
+        };
+        match &tagged {
+            Ok(fetched) if fetched.digest == *pin => return Ok(tagged.map_err(|fault| fault.error)?),
+            // What it will be is told only by its file.
+            Ok(fetched) if matches!(fetched.document, Document::Plain { .. }) => {
+                return Ok(tagged.map_err(|fault| fault.error)?);
+            }
+            Err(fault) if fault.error.kind != Kind::NotFound => return Err(fault.error.clone()),
+            _ => {}
+        }
+        match ask(Reference::Digest(pin)).await {
+            Ok(fetched) => Ok(fetched),
+            Err(fault) if fault.error.kind == Kind::NotFound => match tagged {
+                Ok(fetched) => Err(self.not_the_pinned(&fetched.digest)),
+                Err(fault) => Err(fault.error),
+            },
+            Err(fault) => Err(fault.error),
+        }
+    }
+
+    fn check_pin(&self, digest: &Digest) -> Result<(), Error> {
+        match &self.spec.digest {
+            Some(pin) if pin != digest => Err(self.not_the_pinned(digest)),
+            _ => Ok(()),
+        }
+    }
+
+    fn not_the_pinned(&self, digest: &Digest) -> Error {
+        let Self { spec, .. } = self;
+        let pin = spec.digest.as_ref().map(Digest::to_string).unwrap_or_default();
+        Error::new(
+            Kind::PinMismatch,
+            format!(
+                "registry {} gives `{}` with the digest {digest}, and no longer {pin}, which is pinned: nothing was \
+                 replaced",
+                spec.name.host(),
+                spec.name
+            ),
+        )
+    }
+
+    /// Whether this very manifest is a whole model of the store already.
+    async fn is_there(&self, name: &ModelName, digest: &Digest) -> Result<bool, Error> {
+        let (name, digest) = (name.clone(), digest.clone());
+        self.blocking(move |store, _| Ok(store.find(&name)?.is_some_and(|info| info.digest == digest)))
+            .await
+    }
+
+    async fn fetch(&self, layers: Vec<Layer>) -> Result<(), Error> {
+        let fetch = Fetch {
+            pulls: &self.pulls,
+            spec: &self.spec,
+            reporter: &self.reporter,
+        };
+        fetch.all(layers).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Store, &PullSpec) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (store, spec) = (Arc::clone(&self.pulls.store), self.spec.clone());
+        tokio::task::spawn_blocking(move || ask(&store, &spec))
+            .await
+            .unwrap_or_else(|error| {
+                Err(Error::new(Kind::Internal, "the store failed by a fault of this service").because(error))
+            })
+    }
+}
+
+/// The name as it lies on disk, when it does.
+fn spelt(store: &Store, spec: &PullSpec) -> Result<ModelName, Error> {
+    Ok(match store.find(&spec.name)? {
+        Some(info) => info.name.clone(),
+        None => store.spelling(&spec.name),
+    })
+}
+
+fn commit(store: &Store, name: &ModelName, wanted: &Wanted) -> Result<Committed, Error> {
+    let committed = store.commit(&Commit {
+        name,
+        manifest: &wanted.manifest,
+        bytes: &wanted.bytes,
+        replace: true,
+        over: None,
+    })?;
+    tracing::info!(model.name = %name, digest = %wanted.digest, "stored a model's manifest");
+    Ok(committed)
+}
+
+/// Each blob once.
+fn distinct<'a>(layers: impl Iterator<Item = &'a Layer>) -> Vec<Layer> {
+    let mut seen = HashSet::new();
+    layers.filter(|layer| seen.insert(layer.digest.clone())).cloned().collect()
+}
