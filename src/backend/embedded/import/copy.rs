@@ -34,6 +34,7 @@ use crate::{
 };
 
 /// Bytes copied at a time, between two looks at whether it is still wanted.
+#[cfg(target_os = "linux")]
 const CHUNK: u64 = 8 << 20;
 /// The same without the kernel's help, through a buffer.
 const BUFFER: usize = 1 << 20;
