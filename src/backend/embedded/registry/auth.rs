@@ -1,1 +1,190 @@
-//! In work.
+//! Challenges and tokens: what a registry that answers 401 is given.
+//!
+//! Credentials go to the very place that they are for, the registry or a source of tokens with the same scheme, host and
+//! port. A source of tokens elsewhere is asked only when the operator listed it, and without credentials: a registry could
+//! else have them sent where it likes, or have itself given a token that opens another's doors.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `challenge` | the header that says what is wanted |
+//! | `token` | the exchange for a token |
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use http::{HeaderValue, StatusCode};
+use reqwest::Response;
+use tokio::time::Instant;
+
+use self::challenge::Challenge;
+use super::{
+    credentials::{Credential, Credentials, Table, secret},
+    fault::{self, Place, Thing},
+    origin::Origin,
+    redirect,
+    remote::Fault,
+    settings::SettingsError,
+    wire::{Ask, Wire},
+};
+
+mod challenge;
+mod token;
+
+/// Repositories whose tokens are kept.
+const MAX_SLOTS: usize = 256;
+
+/// What registries have granted us.
+#[derive(Debug)]
+pub(super) struct Auth {
+    credentials: Option<Arc<Credentials>>,
+    slots: Mutex<HashMap<Scope, Slot>>,
+}
+
+/// What a token is for: to pull from one repository of one registry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    pub(super) registry: Origin,
+    /// `namespace/model`
+    pub(super) repository: String,
+}
+
+/// Held while a token is fetched: the ranges of a blob wait for one token instead of fetching one each.
+type Slot = Arc<tokio::sync::Mutex<Option<Granted>>>;
+
+/// What is sent as `Authorization`.
+#[derive(Clone, PartialEq, Eq)]
+struct Granted {
+    header: HeaderValue,
+    /// Nothing for what does not end.
+    until: Option<Instant>,
+    /// Of the credentials that it was made with.
+    version: u64,
+}
+
+// === impl Auth ===
+
+impl Auth {
+    /// Reads the file of credentials. Blocks.
+    pub(super) fn new(file: Option<std::path::PathBuf>) -> Result<Self, SettingsError> {
+        Ok(Self {
+            credentials: file.map(Credentials::open).transpose()?.map(Arc::new),
+            slots: Mutex::default(),
+        })
+    }
+
+    /// Sends the request with what the registry granted before, and once more when it wants something new.
+    pub(super) async fn send(&self, wire: &Wire, ask: &Ask, scope: &Scope) -> Result<(Response, Origin), Fault> {
+        let table = self.table().await;
+        let slot = self.slot(scope);
+        let mut used = slot.lock().await.clone().filter(|granted| granted.holds(&table));
+        for last in [false, true] {
+            let mut ask = ask.clone();
+            ask.authorization = used.as_ref().map(|granted| granted.header.clone());
+            let (response, at) = redirect::follow(wire, ask, &scope.registry).await?;
+            let place = Place {
+                registry: &scope.registry,
+                at: &at,
+            };
+            // Another host's 401 is no question to us.
+            if response.status() != StatusCode::UNAUTHORIZED || at != scope.registry || last {
+                return Ok((response, at));
+            }
+            let challenges = challenge::read(response.headers());
+            drop(response);
+            let mut held = slot.lock().await;
+            let newer = held
+                .clone()
+                .filter(|held| held.holds(&table) && Some(held) != used.as_ref());
+            let granted = match newer {
+                Some(newer) => newer,
+                None => self.grant(wire, &challenges, scope, &table, &place).await?,
+            };
+            *held = Some(granted.clone());
+            used = Some(granted);
+        }
+        // Both rounds return above.
+        let place = Place {
+            registry: &scope.registry,
+            at: &scope.registry,
+        };
+        Err(fault::protocol(&place, "asks for credentials without end"))
+    }
+
+    async fn grant(
+        &self,
+        wire: &Wire,
+        challenges: &[Challenge],
+        scope: &Scope,
+        table: &Table,
+        place: &Place<'_>,
+    ) -> Result<Granted, Fault> {
+        let credential = table.of(&scope.registry);
+        let bearer = challenges.iter().find(|challenge| challenge.scheme == "bearer");
+        let basic = challenges.iter().any(|challenge| challenge.scheme == "basic");
+        let granted = |header: Option<HeaderValue>, until| {
+            let header = header.ok_or_else(|| fault::protocol(place, "gave a token that cannot be sent"))?;
+            Ok(Granted {
+                header,
+                until,
+                version: table.version,
+            })
+        };
+        match (bearer, credential) {
+            (Some(_), Some(Credential::Registry(token))) => granted(secret(&format!("Bearer {token}")), None),
+            (Some(challenge), _) => {
+                let token = token::fetch(wire, challenge, scope, credential).await?;
+                granted(secret(&format!("Bearer {}", token.text)), Some(token.until))
+            }
+            (None, Some(credential @ Credential::Password { .. })) if basic => granted(credential.basic(), None),
+            (None, _) if basic => Err(fault::credentials(
+                place,
+                "wants a user and a password: the operator may put them into `--registry-auth-file`",
+            )),
+            (None, _) => Err(fault::status(
+                place,
+                Thing::Token,
+                StatusCode::UNAUTHORIZED,
+                &http::HeaderMap::new(),
+                None,
+            )),
+        }
+    }
+
+    async fn table(&self) -> Arc<Table> {
+        let Some(credentials) = self.credentials.clone() else {
+            return Arc::default();
+        };
+        // Only a panic or the end of the run time gives no answer; no credentials are the safe one then.
+        tokio::task::spawn_blocking(move || credentials.now())
+            .await
+            .unwrap_or_default()
+    }
+
+    fn slot(&self, scope: &Scope) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= MAX_SLOTS && !slots.contains_key(scope) {
+            // Those in use live on with who uses them.
+            slots.clear();
+        }
+        Arc::clone(slots.entry(scope.clone()).or_default())
+    }
+}
+
+// === impl Granted ===
+
+impl Granted {
+    fn holds(&self, table: &Table) -> bool {
+        self.version == table.version && self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+impl fmt::Debug for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Granted")
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}

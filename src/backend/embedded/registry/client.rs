@@ -1,28 +1,50 @@
 //! A manifest, with its tries.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::time::sleep;
 
 use super::{
+    auth::{Auth, Scope},
+    blob::Blob,
     document::Document,
-    remote::{Fault, Remote},
+    fault::{self, Place, Thing},
+    guard::Net,
+    remote::{Fault, Remote, Retry},
     settings::{Settings, SettingsError},
+    wire::{Ask, Use, Wire},
 };
 use crate::{
-    backend::embedded::store::manifest::Layer,
+    backend::{
+        Error, Kind,
+        embedded::store::manifest::{Layer, MAX_MANIFEST},
+    },
     model::{Digest, ModelName},
 };
+
+/// Tries of a manifest, the first one included.
+const TRIES: u32 = 4;
+/// A registry that wants to be asked later than this is left to the caller: its answer says when.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Bytes of an error's text that are read.
+pub(super) const MAX_ERROR: u64 = 8 << 10;
+const ACCEPT: HeaderValue = HeaderValue::from_static(
+    "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json",
+);
+const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// A client of registries. Cheap to clone; the clones share connections and tokens.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    settings: Settings,
+pub(super) struct Shared {
+    pub(super) wire: Wire,
+    pub(super) auth: Auth,
 }
 
 /// Which manifest of a model.
@@ -50,25 +72,142 @@ pub(crate) struct Fetched {
 impl Registry {
     /// Reads the files that the settings name. Blocks.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        Self::with(settings, Net::system())
+    }
+
+    pub(super) fn with(settings: Settings, net: Net) -> Result<Self, SettingsError> {
+        let wire = Wire::new(&settings, net)?;
+        let auth = Auth::new(settings.auth_file)?;
         Ok(Self {
-            shared: Arc::new(Shared { settings }),
+            shared: Arc::new(Shared { wire, auth }),
         })
     }
 
-    /// Asks for a manifest. What may pass is tried again, a bounded number of times. Cancel-safe: dropping the future ends
-    /// the work.
+    /// Asks for a manifest. What may pass is tried again, four times in all, with a growing pause or the one that the
+    /// registry asks for when that is half a minute at most. Dropping the future ends the work.
     pub(crate) async fn manifest(
         &self,
         name: &ModelName,
         reference: Reference<'_>,
         insecure: bool,
     ) -> Result<Fetched, Fault> {
-        let _ = (&self.shared.settings, name, reference, insecure);
-        std::future::pending().await
+        let mut back_off = self.shared.wire.timeouts.back_off;
+        for _ in 1..TRIES {
+            let fault = match self.try_manifest(name, reference, insecure).await {
+                Err(fault) => fault,
+                done => return done,
+            };
+            let pause = match fault.retry {
+                Retry::Never => return Err(fault),
+                Retry::After(wait) if wait > MAX_PAUSE => return Err(fault),
+                // Many who were told the same moment come one after the other.
+                Retry::After(wait) => wait + back_off.mul_f64(fastrand::f64() / 2.0),
+                Retry::Soon => back_off.mul_f64(1.0 - fastrand::f64() / 2.0),
+            };
+            tracing::debug!(model = %name, ?pause, error = %fault.error, "the manifest is asked for again");
+            sleep(pause).await;
+            back_off *= 2;
+        }
+        self.try_manifest(name, reference, insecure).await
+    }
+
+    async fn try_manifest(&self, name: &ModelName, reference: Reference<'_>, insecure: bool) -> Result<Fetched, Fault> {
+        let Shared { wire, auth } = &*self.shared;
+        let scope = self.scope(name, insecure)?;
+        let [.., tag] = name.parts();
+        let reference_text = match reference {
+            Reference::Tag => tag,
+            Reference::Digest(digest) => digest.as_str(),
+        };
+        let mut ask = scope.ask(Use::Control, "manifests", reference_text)?;
+        ask.headers.insert(header::ACCEPT, ACCEPT);
+        let (response, at) = auth.send(wire, &ask, &scope).await?;
+        let place = Place {
+            registry: &scope.registry,
+            at: &at,
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        if status != http::StatusCode::OK {
+            let (body, _) = wire.excerpt(response, MAX_ERROR, &place).await.unwrap_or_default();
+            let thing = name.to_string();
+            let said = fault::quote(&body);
+            return Err(fault::status(
+                &place,
+                Thing::Manifest(&thing),
+                status,
+                &headers,
+                said.as_deref(),
+            ));
+        }
+        identity(&headers, &place)?;
+        let bytes = wire.body(response, MAX_MANIFEST, &place).await?;
+        let digest = agreed(&bytes, &headers, reference, &place)?;
+        let document = Document::read(&bytes).map_err(|why| {
+            let message = format!("{place} gave a manifest of `{name}` that is not taken: {why}");
+            Fault::never(Error::new(why.kind(), message))
+        })?;
+        Ok(Fetched {
+            bytes,
+            digest,
+            document,
+        })
     }
 
     /// A blob that a manifest of this model names. Asks nothing yet.
     pub(crate) fn blob(&self, name: &ModelName, layer: &Layer, insecure: bool) -> Arc<dyn Remote> {
-        super::blob::Blob::new(self.clone(), name, layer, insecure)
+        Arc::new(Blob::new(self.clone(), name, layer, insecure))
+    }
+
+    pub(super) fn scope(&self, name: &ModelName, insecure: bool) -> Result<Scope, Fault> {
+        let [_, namespace, model, _] = name.parts();
+        Ok(Scope {
+            registry: self.shared.wire.guard.registry(name, insecure)?,
+            repository: format!("{namespace}/{model}"),
+        })
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// A GET below the repository. The parts of names and digests need no escape.
+    pub(super) fn ask(&self, purpose: Use, what: &str, reference: &str) -> Result<Ask, Fault> {
+        let path = format!("/v2/{}/{what}/{reference}", self.repository);
+        let url = self.registry.url(&path).ok_or_else(|| {
+            let message = format!("registry `{}` has no URL", self.registry);
+            Fault::never(Error::new(Kind::Internal, message))
+        })?;
+        Ok(Ask::get(purpose, url))
+    }
+}
+
+/// Refuses a body that is not as it is stored: digests and ranges are those of the stored bytes.
+pub(super) fn identity(headers: &HeaderMap, place: &Place<'_>) -> Result<(), Fault> {
+    let encoded = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(encoded) {
+        return Err(fault::protocol(
+            place,
+            "answered with a compressed body, which was not asked for",
+        ));
+    }
+    Ok(())
+}
+
+fn agreed(bytes: &[u8], headers: &HeaderMap, reference: Reference<'_>, place: &Place<'_>) -> Result<Digest, Fault> {
+    let digest = Digest::of(bytes);
+    let mismatch = |wanted: &Digest, by: &str| {
+        let message = format!("{place} gave a manifest with the digest {digest}, and {by} {wanted}");
+        Fault::never(Error::new(Kind::DigestMismatch, message))
+    };
+    if let Reference::Digest(wanted) = reference {
+        if *wanted != digest {
+            return Err(mismatch(wanted, "it was asked for"));
+        }
+    }
+    // Digests of other kinds cannot be compared.
+    let told = headers.get(DIGEST).and_then(|told| told.to_str().ok()?.parse().ok());
+    match told {
+        Some(told) if told != digest => Err(mismatch(&told, "said itself that it is")),
+        _ => Ok(digest),
     }
 }

@@ -1,1 +1,302 @@
-//! In work.
+//! A registry for tests: a server on loopback that answers as it is told, byte by byte where need be.
+//!
+//! HTTP/1.1 is written by hand, so that an answer can lie about its length, stop, flood or never begin.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use http::HeaderMap;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
+    net::TcpListener,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// The server. Ends with its connections when it is dropped.
+#[derive(Debug)]
+pub(super) struct Double {
+    pub(super) address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    _tasks: JoinSet<()>,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) method: String,
+    /// With its query.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+    /// Counted from 0.
+    pub(super) connection: usize,
+    pub(super) http2: bool,
+}
+
+/// What is written for a request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// Written in the place of all that.
+    raw: Option<Vec<u8>>,
+    end: End,
+}
+
+/// What comes after the answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    KeepAlive,
+    Close,
+    /// The connection stays open, and silent.
+    Hang,
+    /// These bytes, again and again.
+    Flood(Vec<u8>),
+}
+
+type Script = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
+
+// === impl Double ===
+
+impl Double {
+    pub(super) async fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        Self::serve(None, Arc::new(script)).await
+    }
+
+    pub(super) async fn start_tls(tls: TlsAcceptor, script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        Self::serve(Some(tls), Arc::new(script)).await
+    }
+
+    async fn serve(tls: Option<TlsAcceptor>, script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let count = AtomicUsize::new(0);
+        let mut tasks = JoinSet::new();
+        let log = Arc::clone(&seen);
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let connection = Connection {
+                    number: count.fetch_add(1, Ordering::Relaxed),
+                    script: Arc::clone(&script),
+                    seen: Arc::clone(&log),
+                };
+                let tls = tls.clone();
+                connections.spawn(async move {
+                    // What the client does to its end of the connection is the test's to judge.
+                    let _ended = match tls {
+                        None => connection.http1(stream).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                                connection.http2(stream).await
+                            }
+                            Ok(stream) => connection.http1(stream).await,
+                            Err(error) => Err(error),
+                        },
+                    };
+                });
+            }
+        });
+        Self {
+            address,
+            seen,
+            _tasks: tasks,
+        }
+    }
+
+    /// `127.0.0.1:port`
+    pub(super) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// `METHOD path` of each request.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let line = |seen: Seen| format!("{} {}", seen.method, seen.path);
+        self.seen().into_iter().map(line).collect()
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub(super) fn new(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn ok(body: impl Into<Vec<u8>>) -> Self {
+        Self::new(200).body(body)
+    }
+
+    pub(super) fn redirect(to: impl Into<String>) -> Self {
+        Self::new(307).header("location", to)
+    }
+
+    /// These bytes and nothing else.
+    pub(super) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            raw: Some(bytes.into()),
+            ..Self::default()
+        }
+    }
+
+    /// A header that is given twice is written twice; a given length is written as it is.
+    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub(super) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub(super) fn then_close(mut self) -> Self {
+        self.end = End::Close;
+        self
+    }
+
+    pub(super) fn then_hang(mut self) -> Self {
+        self.end = End::Hang;
+        self
+    }
+
+    pub(super) fn then_flood(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.end = End::Flood(bytes.into());
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        if let Some(raw) = &self.raw {
+            return raw.clone();
+        }
+        let mut head = format!("HTTP/1.1 {} Told\r\n", self.status);
+        let has_length = self
+            .headers
+            .iter()
+            .any(|(name, _)| ["content-length", "transfer-encoding"].contains(&name.as_str()));
+        if !has_length {
+            head += &format!("content-length: {}\r\n", self.body.len());
+        }
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        [head.as_bytes(), &self.body].concat()
+    }
+}
+
+struct Connection {
+    number: usize,
+    script: Script,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    fn answer(&self, seen: Seen) -> Answer {
+        let answer = (self.script)(&seen);
+        self.seen.lock().unwrap().push(seen);
+        answer
+    }
+
+    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        while let Some(seen) = self.request(&mut stream).await? {
+            let answer = self.answer(seen);
+            stream.write_all(&answer.bytes()).await?;
+            stream.flush().await?;
+            match answer.end {
+                End::KeepAlive => {}
+                End::Close => return stream.shutdown().await,
+                // Until the client leaves.
+                End::Hang => return stream.read_u8().await.map(|_| ()),
+                End::Flood(bytes) => loop {
+                    stream.write_all(&bytes).await?;
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn request(&self, stream: &mut BufReader<impl AsyncRead + Unpin>) -> io::Result<Option<Seen>> {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(None);
+        }
+        let mut words = line.split(' ').map(str::to_owned);
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let mut headers = HeaderMap::new();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).await?;
+            let Some((name, value)) = line.trim().split_once(": ") else {
+                break;
+            };
+            headers.append(http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+        }
+        let length = headers
+            .get("content-length")
+            .map_or(0, |length| length.to_str().unwrap().parse().unwrap());
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await?;
+        Ok(Some(Seen {
+            method,
+            path,
+            headers,
+            body: String::from_utf8(body).unwrap(),
+            connection: self.number,
+            http2: false,
+        }))
+    }
+
+    /// Knows the plain answers only.
+    async fn http2(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        let service = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| {
+            let answer = self.answer(Seen {
+                method: request.method().to_string(),
+                path: request.uri().path_and_query().unwrap().to_string(),
+                headers: request.headers().clone(),
+                body: String::new(),
+                connection: self.number,
+                http2: true,
+            });
+            let mut response = http::Response::builder().status(answer.status);
+            for (name, value) in &answer.headers {
+                response = response.header(name, value);
+            }
+            let body = http_body_util::Full::new(bytes::Bytes::from(answer.body));
+            std::future::ready(Ok::<_, std::convert::Infallible>(response.body(body).unwrap()))
+        });
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+            .map_err(io::Error::other)
+    }
+}

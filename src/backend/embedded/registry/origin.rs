@@ -18,7 +18,7 @@ pub(crate) struct Origin {
 impl Origin {
     /// Of `host[:port]`. Nothing else may stand in it.
     pub(crate) fn new(authority: &str, plain_http: bool) -> Option<Self> {
-        if authority.contains(['/', '\\', '@', '?', '#']) || authority.chars().any(char::is_whitespace) {
+        if authority.contains(['/', '\\', '@', '?', '#', '*', '%']) || authority.chars().any(char::is_whitespace) {
             return None;
         }
         let scheme = if plain_http { "http" } else { "https" };

@@ -81,6 +81,9 @@ pub enum SettingsError {
     /// The proxy is no URL of one. It is not repeated: it may hold a password.
     #[error("--proxy is not `http://host:port` or `https://host:port`")]
     Proxy,
+    /// TLS cannot be set up.
+    #[error("TLS for registries cannot be set up: {0}")]
+    Tls(String),
     /// The HTTP client cannot be made.
     #[error("the client of registries cannot be made")]
     Client(#[source] reqwest::Error),
