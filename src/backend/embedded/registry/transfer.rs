@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `limits` | connections, sizes and waits, with their defaults |
-//! | `download` | one blob to its end: attempts, cancel, publishing |
+//! | `task` | one download to its end: attempts, and what each that fails means |
 //! | `attempt` | one attempt: what runs side by side |
 //! | `fetch` | connections that fill what is missing |
 //! | `source` | opening a range: validator, total, ranges that are passed over |
@@ -12,7 +12,7 @@
 //! | `ledger`, `ranges` | which bytes are asked for, written and recorded |
 //! | `writer` | the thread that writes |
 //! | `hash` | the digest of what is written, close behind |
-//! | `record` | what of a partial file is durable, on disk |
+//! | `partial`, `record` | the file that it grows in, and what of that is durable |
 //!
 //! ```text
 //! connections ──batches──▶ writer ──marks──▶ hash, record, progress
@@ -30,13 +30,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::limits::Limits;
+use self::{record::Resume, task::Task};
 use super::{
     super::store::{Room, Store},
     remote::Remote,
@@ -46,7 +47,19 @@ use crate::{
     model::Digest,
 };
 
+mod attempt;
+mod fetch;
+mod hash;
+mod ledger;
 mod limits;
+mod partial;
+mod ranges;
+mod reader;
+mod record;
+mod source;
+mod task;
+mod tries;
+mod writer;
 
 /// Downloads of one store. Cheap to clone. To be used inside a Tokio runtime.
 #[derive(Debug, Clone)]
@@ -67,6 +80,7 @@ pub(crate) struct Blob {
 pub(crate) struct Download {
     state: watch::Receiver<State>,
     interest: Arc<Interest>,
+    gone: CancellationToken,
 }
 
 /// How far a download has come: the latest value, which changes at most some ten times a second.
@@ -86,13 +100,14 @@ pub(crate) struct State {
 struct Shared {
     store: Arc<Store>,
     limits: Limits,
-    connections: Arc<Semaphore>,
+    connections: Semaphore,
     running: Mutex<HashMap<Digest, Running>>,
 }
 
 /// One download that has not ended, or that nobody wants and that is about to.
 #[derive(Debug)]
 struct Running {
+    size: u64,
     state: watch::Receiver<State>,
     interest: Weak<Interest>,
     /// Cancelled once it has let go of the partial file.
@@ -103,11 +118,44 @@ struct Running {
 #[derive(Debug)]
 struct Interest(CancellationToken);
 
+/// Takes a download out of the table, however its task ends.
+#[derive(Debug)]
+struct Ending {
+    shared: Arc<Shared>,
+    digest: Digest,
+    interest: Weak<Interest>,
+    gone: CancellationToken,
+}
+
+/// Why an attempt ends before its time.
+#[derive(Debug)]
+enum Halt {
+    Failed(Error),
+    /// It is to be followed by another.
+    Over(Restart),
+    /// The registry passes over ranges. Never leaves the attempt.
+    Stream,
+    /// What it waited for has ended, and knows why.
+    Elsewhere,
+}
+
+/// Why an attempt is to be followed by another one, unless there were enough.
+#[derive(Debug)]
+enum Restart {
+    /// The registry's validator is another one than before.
+    Changed,
+    /// The digest is not the blob's but this.
+    Mismatch(Digest),
+    /// Another process has touched the partial file.
+    Lost,
+}
+
 // === impl Downloads ===
 
 impl Downloads {
     pub(crate) fn new(store: Arc<Store>, limits: Limits) -> Self {
-        let connections = Arc::new(Semaphore::new(limits.connections.max(1)));
+        let limits = limits.sound();
+        let connections = Semaphore::new(limits.connections);
         Self {
             shared: Arc::new(Shared {
                 store,
@@ -120,8 +168,12 @@ impl Downloads {
 
     /// Bytes that a download would add to the disk: none when one runs (that one has its room), fewer than `size` when a
     /// partial file is there. Blocks: reads a small file.
-    pub(crate) fn needed_room(&self, _blob: &Blob) -> u64 {
-        0
+    pub(crate) fn needed_room(&self, blob: &Blob) -> u64 {
+        if self.shared.running().contains_key(&blob.digest) {
+            return 0;
+        }
+        let there = Resume::read(self.shared.store.layout(), blob).durable.len();
+        blob.size.saturating_sub(there)
     }
 
     /// Joins the running download of that digest, or begins one from `remote`.
@@ -129,18 +181,96 @@ impl Downloads {
     /// Who joins shares the fate of the download: when its registry fails for good, all learn that, and each may begin
     /// again with a registry of its own. The caller has pinned the digest. `room` is given back when a download runs
     /// already.
-    pub(crate) fn fetch(&self, _blob: Blob, _remote: Arc<dyn Remote>, _room: Option<Room>) -> Download {
-        let (_, state) = watch::channel(State::default());
-        Download {
-            state,
-            interest: Arc::new(Interest(CancellationToken::new())),
+    pub(crate) fn fetch(&self, blob: Blob, remote: Arc<dyn Remote>, room: Option<Room>) -> Download {
+        let mut running = self.shared.running();
+        let before = running.get(&blob.digest);
+        if let Some((before, interest)) = before.and_then(|before| Some((before, before.interest.upgrade()?))) {
+            if before.size != blob.size {
+                return Download::refused(&blob);
+            }
+            return Download {
+                state: before.state.clone(),
+                interest,
+                gone: before.gone.clone(),
+            };
         }
+        // One that nobody wants any more is about to let go of the partial file.
+        let before = before.map(|before| before.gone.clone());
+        let (unwanted, gone) = (CancellationToken::new(), CancellationToken::new());
+        let interest = Arc::new(Interest(unwanted.clone()));
+        let (state_tx, state) = watch::channel(State::default());
+        let ending = Ending {
+            shared: Arc::clone(&self.shared),
+            digest: blob.digest.clone(),
+            interest: Arc::downgrade(&interest),
+            gone: gone.clone(),
+        };
+        running.insert(
+            blob.digest.clone(),
+            Running {
+                size: blob.size,
+                state: state.clone(),
+                interest: Arc::downgrade(&interest),
+                gone: gone.clone(),
+            },
+        );
+        drop(running);
+        let task = Task {
+            shared: Arc::clone(&self.shared),
+            blob,
+            remote,
+            room,
+            state: state_tx,
+            unwanted,
+        };
+        // Ends with the blob, with an error, or soon after nobody wants it.
+        tokio::spawn(run(task, before, ending));
+        Download { state, interest, gone }
+    }
+}
+
+async fn run(mut task: Task, before: Option<CancellationToken>, ending: Ending) {
+    if let Some(before) = before {
+        before.cancelled().await;
+    }
+    let ended = task.run().await;
+    let Task { room, state, .. } = task;
+    // In this order: who sees the end finds the room free, and begins a new download if it asks again.
+    drop(room);
+    drop(ending);
+    state.send_modify(|state| state.ended = Some(ended));
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn running(&self) -> MutexGuard<'_, HashMap<Digest, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // === impl Download ===
 
 impl Download {
+    fn refused(blob: &Blob) -> Self {
+        let message = format!(
+            "blob {} is being downloaded with another size: one of the manifests is wrong",
+            blob.digest
+        );
+        let ended = Some(Err(Error::new(Kind::Protocol, message)));
+        let (_, state) = watch::channel(State {
+            ended,
+            ..State::default()
+        });
+        let gone = CancellationToken::new();
+        gone.cancel();
+        Self {
+            state,
+            interest: Arc::new(Interest(CancellationToken::new())),
+            gone,
+        }
+    }
+
     /// The latest state.
     pub(crate) fn state(&self) -> State {
         self.state.borrow().clone()
@@ -164,7 +294,11 @@ impl Download {
 
     /// Lets go; if nobody else wants it, returns once the transfer has stopped and what came is recorded.
     pub(crate) async fn cancel(self) {
-        drop(self.interest);
+        let Self { interest, gone, .. } = self;
+        if let Some(last) = Arc::into_inner(interest) {
+            drop(last);
+            gone.cancelled().await;
+        }
     }
 }
 
@@ -175,3 +309,26 @@ impl Drop for Interest {
         self.0.cancel();
     }
 }
+
+// === impl Ending ===
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut running = self.shared.running();
+        if running
+            .get(&self.digest)
+            .is_some_and(|running| running.interest.ptr_eq(&self.interest))
+        {
+            running.remove(&self.digest);
+        }
+        drop(running);
+        self.gone.cancel();
+    }
+}
+
+fn broken(error: tokio::task::JoinError) -> Halt {
+    Halt::Failed(Error::new(Kind::Internal, "the download broke off by a fault of this service").because(error))
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,11 @@ pub(crate) struct Limits {
     /// Bytes that one request asks for at least, 1 to `part`. A blob of fewer comes with one request, and towards the end
     /// of a blob the parts shrink to this, so that all connections end together. Default 4 MiB.
     pub(crate) smallest_part: u64,
+    /// Bytes that a connection gathers before they are written, at least 1. Default 256 KiB.
+    pub(crate) batch: usize,
+    /// Bytes written after which a small blob's partial file is recorded, at least 1; for larger ones it is 1/160 of the
+    /// blob up to 64 MiB. A killed process loses at most twice that and a batch a connection. Default 4 MiB.
+    pub(crate) record: u64,
     /// A connection that brings nothing for so long is replaced. Default 20 s.
     pub(crate) stall: Duration,
     /// A blob that gains nothing for so long, whatever is tried, fails; so does one whose registry asks for a longer
@@ -29,6 +34,25 @@ pub(crate) struct Limits {
 
 // === impl Limits ===
 
+impl Limits {
+    /// With each value in its range.
+    pub(super) fn sound(mut self) -> Self {
+        for count in [
+            &mut self.connections_per_blob,
+            &mut self.connections,
+            &mut self.batch,
+            &mut self.tries,
+        ] {
+            *count = (*count).max(1);
+        }
+        for bytes in [&mut self.part, &mut self.record] {
+            *bytes = (*bytes).max(1);
+        }
+        self.smallest_part = self.smallest_part.clamp(1, self.part);
+        self
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -36,6 +60,8 @@ impl Default for Limits {
             connections: 24,
             part: 64 << 20,
             smallest_part: 4 << 20,
+            batch: 256 << 10,
+            record: 4 << 20,
             stall: Duration::from_secs(20),
             no_progress: Duration::from_mins(5),
             tries: 10,
