@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::SystemTime,
@@ -16,7 +16,7 @@ use super::{
 use crate::model::{Digest, ModelName};
 
 /// As Ollama makes them: other processes of the machine may read models.
-const MODE: u32 = 0o644;
+pub(crate) const MODE: u32 = 0o644;
 
 /// A file that is removed again unless it is published. What a killed process leaves is swept at the next start.
 #[derive(Debug)]
@@ -92,6 +92,34 @@ pub(crate) fn put(layout: &Layout, digest: &Digest, bytes: &[u8]) -> io::Result<
     Temporary::holding(layout, bytes)?.rename(&path)?;
     layout::sync_folder(&layout.blobs())?;
     Ok(true)
+}
+
+/// Makes a synced partial file the blob of its digest, durably: whether it is new, as [`publish`] says. Nothing when
+/// another process has taken `file` from its place: what lies there now nobody has hashed.
+pub(crate) fn publish_partial(layout: &Layout, file: &File, digest: &Digest, size: u64) -> io::Result<Option<bool>> {
+    let path = layout.partial(digest);
+    if !lies_at(file, &path)? || file.metadata()?.len() != size {
+        return Ok(None);
+    }
+    let new = !present(layout, digest, size);
+    fs::rename(&path, layout.blob(digest))?;
+    layout::sync_folder(&layout.blobs())?;
+    Ok(Some(new))
+}
+
+/// Whether `path` still names this file.
+pub(crate) fn lies_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts small content at `path` in one step, in place of what is there.
+pub(crate) fn replace(layout: &Layout, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    Temporary::holding(layout, bytes)?.rename(path)
 }
 
 /// Makes a blob young again, as Ollama does: pruning goes by age, ours and its.

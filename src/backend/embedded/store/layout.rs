@@ -5,6 +5,8 @@
 //! <store>/blobs/sha256-<64 digits>
 //! <store>/.model-control/lock
 //! <store>/.model-control/tmp/…
+//! <store>/.model-control/partial/sha256-<64 digits>         a download that goes on, or may
+//! <store>/.model-control/partial/sha256-<64 digits>.json    what of it is durable
 //! ```
 //!
 //! Links are followed, as Ollama does: people put blobs on other disks that way. The store is the operator's own.
@@ -41,7 +43,8 @@ impl Layout {
         make_folder(&self.manifests(), 0o755)?;
         make_folder(&self.blobs(), 0o755)?;
         make_folder(&self.own(), 0o700)?;
-        make_folder(&self.temporary(), 0o700)
+        make_folder(&self.temporary(), 0o700)?;
+        make_folder(&self.partials(), 0o700)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -66,6 +69,18 @@ impl Layout {
 
     pub(crate) fn temporary(&self) -> PathBuf {
         self.own().join("tmp")
+    }
+
+    pub(crate) fn partials(&self) -> PathBuf {
+        self.own().join("partial")
+    }
+
+    pub(crate) fn partial(&self, digest: &Digest) -> PathBuf {
+        self.partials().join(blob_name(digest))
+    }
+
+    pub(crate) fn record(&self, digest: &Digest) -> PathBuf {
+        self.partials().join(blob_name(digest) + ".json")
     }
 
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {

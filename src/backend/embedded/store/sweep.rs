@@ -2,6 +2,7 @@
 //!
 //! - At the start: our temporary files, which a dead process left (we have the lock); and blobs that no manifest names and
 //!   that are older than an hour, as Ollama does.
+//!   Partial files of downloads stay for a week, unless their blob is there by now.
 //! - After a model was replaced: blobs of the old manifest that no manifest names.
 //!
 //! No blob is removed while any manifest cannot be read, for nobody knows what it names; nor at the start while somebody
@@ -25,6 +26,9 @@ use crate::model::{Digest, ModelName};
 /// Younger blobs may belong to a manifest that is about to be written.
 const GRACE: Duration = Duration::from_hours(1);
 
+/// How long a download that broke off may still be resumed.
+const RESUMABLE: Duration = Duration::from_hours(7 * 24);
+
 /// A manifest that cannot be read, so that nothing may be removed.
 #[derive(Debug, thiserror::Error)]
 #[error("manifest `{name}` cannot be read")]
@@ -37,6 +41,9 @@ pub(crate) struct Unreadable {
 pub(crate) fn at_open(layout: &Layout) {
     for path in files(&layout.temporary()) {
         remove(&path, "a temporary file of a process that has ended");
+    }
+    for path in files(&layout.partials()) {
+        partial(layout, &path);
     }
     let (blobs, strangers): (Vec<_>, Vec<_>) = files(&layout.blobs())
         .into_iter()
@@ -60,6 +67,19 @@ pub(crate) fn at_open(layout: &Layout) {
         if unused && old(&path) {
             remove(&path, "a blob that no manifest names");
         }
+    }
+}
+
+/// A partial file or its record. Age is that of the file: a record alone is of no use.
+fn partial(layout: &Layout, path: &Path) {
+    let whole = path.with_extension("");
+    let digest = whole.file_name().and_then(blob_digest);
+    if digest.is_some_and(|digest| layout.blob(&digest).exists()) {
+        remove(path, "a partial file whose blob is there");
+    } else if !whole.exists() {
+        remove(path, "the record of a partial file that has gone");
+    } else if older(&whole, RESUMABLE) {
+        remove(path, "a partial file that nobody resumed");
     }
 }
 
@@ -151,9 +171,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// By the link's own age where it is one: it is the link that would go.
 fn old(path: &Path) -> bool {
+    older(path, GRACE)
+}
+
+fn older(path: &Path, age: Duration) -> bool {
     fs::symlink_metadata(path)
         .and_then(|metadata| metadata.modified())
-        .is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age >= GRACE))
+        .is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|is| is >= age))
 }
 
 fn remove(path: &Path, what: &str) {

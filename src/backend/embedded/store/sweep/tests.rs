@@ -111,3 +111,32 @@ fn what_a_running_create_needs_stays() {
     unused(&scene.layout, candidates, &pins);
     assert!(scene.has(&pinned) && scene.has(&shared) && !scene.has(&alone));
 }
+
+#[test]
+fn partial_files_stay_for_a_week_unless_they_are_of_no_use() {
+    let scene = Scene::new();
+    let make = |content: &[u8], hours: u64| {
+        let digest = Digest::of(content);
+        for path in [scene.layout.partial(&digest), scene.layout.record(&digest)] {
+            fs::write(&path, b"x").unwrap();
+            age(&path, hours);
+        }
+        digest
+    };
+    let (young, old, done, alone) = (make(b"a", 167), make(b"b", 169), make(b"c", 0), make(b"d", 0));
+    scene.blob(b"c", 0);
+    fs::remove_file(scene.layout.partial(&alone)).unwrap();
+    // The record's own age says nothing.
+    age(&scene.layout.record(&young), 1000);
+    at_open(&scene.layout);
+    let there = |digest| {
+        (
+            scene.layout.partial(digest).exists(),
+            scene.layout.record(digest).exists(),
+        )
+    };
+    assert_eq!(there(&young), (true, true));
+    for gone in [&old, &done, &alone] {
+        assert_eq!(there(gone), (false, false));
+    }
+}

@@ -1,0 +1,72 @@
+//! How much a download may take, and how long it may wait.
+
+use std::time::Duration;
+
+/// Bounds of all downloads of one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Connections of one blob, at least 1. Default 16: a link with 40 ms and 0.1 % loss carries some 12 Mbit/s on each.
+    pub(crate) connections_per_blob: usize,
+    /// Connections of all blobs together, at least 1. Default 24. Each may hold most of a megabyte.
+    pub(crate) connections: usize,
+    /// Bytes that one request asks for at most, at least 1. Default 64 MiB.
+    pub(crate) part: u64,
+    /// Bytes that one request asks for at least, 1 to `part`. A blob of fewer comes with one request, and towards the end
+    /// of a blob the parts shrink to this, so that all connections end together. Default 4 MiB.
+    pub(crate) smallest_part: u64,
+    /// Bytes that a connection gathers before they are written, at least 1. Default 256 KiB.
+    pub(crate) batch: usize,
+    /// Bytes written after which a small blob's partial file is recorded, at least 1; for larger ones it is 1/160 of the
+    /// blob up to 64 MiB. A killed process loses at most twice that and a batch a connection. Default 4 MiB.
+    pub(crate) record: u64,
+    /// A connection that brings nothing for so long is replaced. Default 20 s.
+    pub(crate) stall: Duration,
+    /// A blob that gains nothing for so long, whatever is tried, fails; so does one whose registry asks for a longer
+    /// wait. Default 5 min.
+    pub(crate) no_progress: Duration,
+    /// Tries in a row without a byte gained before a blob fails, at least 1. Default 10.
+    pub(crate) tries: usize,
+    /// The first wait before another try; later ones double, each with jitter. Default 500 ms.
+    pub(crate) first_wait: Duration,
+    /// The longest such wait, but for what the registry asks for. Default 30 s.
+    pub(crate) longest_wait: Duration,
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// With each value in its range.
+    pub(super) fn sound(mut self) -> Self {
+        for count in [
+            &mut self.connections_per_blob,
+            &mut self.connections,
+            &mut self.batch,
+            &mut self.tries,
+        ] {
+            *count = (*count).max(1);
+        }
+        for bytes in [&mut self.part, &mut self.record] {
+            *bytes = (*bytes).max(1);
+        }
+        self.smallest_part = self.smallest_part.clamp(1, self.part);
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_per_blob: 16,
+            connections: 24,
+            part: 64 << 20,
+            smallest_part: 4 << 20,
+            batch: 256 << 10,
+            record: 4 << 20,
+            stall: Duration::from_secs(20),
+            no_progress: Duration::from_mins(5),
+            tries: 10,
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! One download a digest, whoever asks.
+
+use super::*;
+
+const SIZE: usize = 60_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_who_join_are_one_to_the_registry() {
+    let (scene, remote) = (Scene::new(), Double::good(SIZE));
+    let downloads: Vec<_> = (0..100).map(|_| scene.fetch(&remote)).collect();
+    for mut download in downloads {
+        let mut last = download.state();
+        while last.ended.is_none() {
+            let next = within(download.changed()).await;
+            assert!(next.completed >= last.completed, "it never falls");
+            last = next;
+        }
+        assert_eq!(last.completed, SIZE as u64);
+        assert!(last.ended.unwrap().unwrap());
+    }
+    scene.check(&remote, true);
+    assert_eq!(remote.sent(), SIZE as u64);
+}
+
+#[tokio::test]
+async fn it_goes_on_while_anybody_wants_it_and_begins_anew_after() {
+    let scene = Scene::new();
+    let stuck = Double::new(
+        SIZE,
+        [Act::Serve; 3],
+        Act::Refuse(super::super::super::remote::Retry::After(Duration::from_secs(3))),
+    );
+    let first = scene.fetch(&stuck);
+    let mut second = scene.fetch(&stuck);
+    within(first.cancel()).await;
+    while second.state().completed == 0 {
+        within(second.changed()).await;
+    }
+    assert!(second.state().ended.is_none());
+    // Dropped, and at once wanted again: the next waits until the file is free.
+    drop(second);
+    let good = Double::good(SIZE);
+    within(scene.fetch(&good).ended()).await.unwrap();
+    scene.check(&good, true);
+    assert!(good.sent() < SIZE as u64, "what came before was kept");
+}
+
+#[tokio::test]
+async fn all_who_joined_learn_of_the_failure_and_may_begin_again() {
+    let scene = Scene::new();
+    let bad = Double::new(SIZE, [], Act::Refuse(super::super::super::remote::Retry::Never));
+    let good = Double::good(SIZE);
+    let (mut first, mut second) = (scene.fetch(&bad), scene.fetch(&good));
+    within(first.ended()).await.unwrap_err();
+    within(second.ended()).await.unwrap_err();
+    assert_eq!(good.requests(), 0);
+    scene.run(&good).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_digest_under_two_sizes_is_refused() {
+    let (scene, remote) = (Scene::new(), Double::good(SIZE));
+    let mut first = scene.fetch(&remote);
+    let other = Blob {
+        size: 7,
+        ..remote.blob()
+    };
+    let mut second = scene.downloads.fetch(other, Arc::clone(&remote) as _, None);
+    assert_eq!(within(second.ended()).await.unwrap_err().kind, Kind::Protocol);
+    within(first.ended()).await.unwrap();
+    scene.check(&remote, true);
+}
+
+#[tokio::test]
+async fn room_is_given_back_whatever_happens() {
+    let scene = Scene::new();
+    let free = || scene.store.reserve(0).map(drop);
+    for act in [Act::Serve, Act::Wrong, Act::Early(0)] {
+        let remote = Double::new(SIZE, [], act);
+        let room = scene.store.reserve(SIZE as u64).unwrap();
+        let mut download = scene
+            .downloads
+            .fetch(remote.blob(), Arc::clone(&remote) as _, Some(room));
+        let _either = within(download.ended()).await;
+        free().unwrap();
+    }
+}
