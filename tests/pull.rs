@@ -4,10 +4,11 @@
 
 #[path = "support/registry.rs"]
 mod registry;
+#[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
 #[path = "api/support.rs"]
 mod support;
 
-use model_control::backend::embedded::{Pulling, Registry as Client, RegistrySettings};
+use model_control::backend::embedded::{Pulling, RegistrySettings};
 use registry::{Front, Registry};
 use support::*;
 
@@ -35,10 +36,7 @@ impl World {
             allow: hosts.iter().map(|host| host.parse().unwrap()).collect(),
             ..RegistrySettings::default()
         };
-        let pulling = Pulling {
-            registry: Client::new(settings).unwrap(),
-            ..Pulling::default()
-        };
+        let pulling = Pulling::from(settings).unwrap();
         let engine = Embedded::pulling(store.path().join("s"), pulling).unwrap();
         let service = Service::start(Arc::new(engine), None).await;
         Some(Self {

@@ -4,18 +4,19 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 
-use self::store::Store;
-use self::pull::Pulls;
+use self::{pull::Pulls, store::Store};
 use super::{Backend, Call, CreateSpec, Error, Kind, PullSpec, call};
 use crate::model::{Capability, ModelInfo, ModelName};
 
 mod import;
+mod pull;
 mod registry;
 mod store;
 
-#[allow(unused_imports)] // Until the pull is there.
-pub use self::registry::{AllowedHost, InvalidHost, Registry, Settings, SettingsError, Timeouts};
-pub use self::store::OpenError;
+pub use self::{
+    registry::{AllowedHost, InvalidHost, Registry, Settings as RegistrySettings, SettingsError},
+    store::OpenError,
+};
 
 /// The engine. It does all its I/O on blocking threads.
 #[derive(Debug)]
@@ -40,10 +41,10 @@ pub struct Pulling {
 // === impl Embedded ===
 
 impl Embedded {
-    /// Opens the store in this folder, and makes what is missing of it. Blocks; another process that has it is named in the
+    /// Opens the store in this folder, and makes what is missing of it; no registry is allowed. Blocks; another process that has it is named in the
     /// error.
     pub fn open(store: PathBuf) -> Result<Self, OpenError> {
-        Self::pulling(store, Pulling::default())
+        Self::pulling(store, Pulling::from(RegistrySettings::default())?)
     }
 
     /// As [`open`](Self::open); models may be fetched too.
@@ -105,15 +106,15 @@ impl Backend for Embedded {
 
 // === impl Pulling ===
 
-impl Default for Pulling {
-    /// From nowhere: no registry is allowed.
-    fn default() -> Self {
+impl Pulling {
+    /// From the registries that the settings allow, with the defaults of the rest.
+    pub fn from(settings: RegistrySettings) -> Result<Self, SettingsError> {
         let limits = registry::transfer::Limits::default();
-        Self {
-            registry: Registry::none(),
+        Ok(Self {
+            registry: Registry::new(settings)?,
             at_a_time: 8,
             connections: limits.connections_per_blob,
             part_bytes: limits.part,
-        }
+        })
     }
 }

@@ -22,9 +22,6 @@
 //! globally routable addresses only. Rejected: to look a name up, to check it and to let the HTTP client look it up again;
 //! the second answer may be another one.
 
-// The pull that uses it is not there yet.
-#![allow(dead_code)]
-
 mod address;
 mod auth;
 mod blob;
@@ -49,7 +46,6 @@ pub use self::{
     client::Registry,
     settings::{AllowedHost, InvalidHost, Settings, SettingsError, Timeouts},
 };
-#[allow(unused_imports)]
 pub(crate) use self::{
     client::{Fetched, Reference},
     document::Document,

@@ -29,7 +29,10 @@ use self::{
     scan::Scan,
     space::Space,
 };
-use super::super::{Error, Kind};
+use super::{
+    super::{Error, Kind},
+    registry::SettingsError,
+};
 use crate::model::{Digest, ModelInfo, ModelName};
 
 pub(super) use self::space::Room;
@@ -60,6 +63,9 @@ pub enum OpenError {
         /// The process that has it, when it could be told.
         pid: Option<u32>,
     },
+    /// The client of registries could not be made.
+    #[error(transparent)]
+    Registries(#[from] SettingsError),
     /// A folder could not be made, or the lock not be asked for.
     #[error("the store {} cannot be opened", path.display())]
     Io {

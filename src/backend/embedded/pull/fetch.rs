@@ -136,14 +136,14 @@ impl Track {
             layer,
             download,
             own: false,
-            attempt: 1,
+            attempt: 0,
             completed: 0,
             ended: false,
         }
     }
 
     fn changes(&self, index: usize) -> BoxStream<'static, (usize, State)> {
-        WatchStream::new(self.download.state()).map(move |state| (index, state)).boxed()
+        WatchStream::new(self.download.states()).map(move |state| (index, state)).boxed()
     }
 }
 

@@ -79,6 +79,7 @@ pub(crate) struct Blob {
 #[derive(Debug)]
 pub(crate) struct Download {
     state: watch::Receiver<State>,
+    joined: bool,
     interest: Arc<Interest>,
     gone: CancellationToken,
 }
@@ -190,6 +191,7 @@ impl Downloads {
             }
             return Download {
                 state: before.state.clone(),
+                joined: true,
                 interest,
                 gone: before.gone.clone(),
             };
@@ -225,7 +227,12 @@ impl Downloads {
         };
         // Ends with the blob, with an error, or soon after nobody wants it.
         tokio::spawn(run(task, before, ending));
-        Download { state, interest, gone }
+        Download {
+            state,
+            joined: false,
+            interest,
+            gone,
+        }
     }
 }
 
@@ -266,6 +273,7 @@ impl Download {
         gone.cancel();
         Self {
             state,
+            joined: false,
             interest: Arc::new(Interest(CancellationToken::new())),
             gone,
         }
@@ -274,6 +282,16 @@ impl Download {
     /// The latest state.
     pub(crate) fn state(&self) -> State {
         self.state.borrow().clone()
+    }
+
+    /// The states to come, for who follows several downloads. Interest stays with this value.
+    pub(crate) fn states(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Whether somebody else had begun it.
+    pub(crate) fn joined(&self) -> bool {
+        self.joined
     }
 
     /// Waits until the state is another than it was, or has ended. Cancel-safe.

@@ -63,6 +63,17 @@ impl Room {
         self.left -= bytes;
         self.space.release(bytes);
     }
+
+    /// A part of it, for one of several files.
+    #[must_use]
+    pub(crate) fn split(&mut self, bytes: u64) -> Self {
+        let left = bytes.min(self.left);
+        self.left -= left;
+        Self {
+            space: self.space.clone(),
+            left,
+        }
+    }
 }
 
 impl Drop for Room {
@@ -100,7 +111,11 @@ mod tests {
         // Half of it is written: the disk has less, and less is promised.
         first.used(3 * MARGIN);
         space.reserve_of(7 * MARGIN, 3 * MARGIN).unwrap();
+        // What is split off is promised until it is dropped too.
+        let part = first.split(MARGIN);
         drop(first);
+        space.reserve_of(7 * MARGIN, 6 * MARGIN).unwrap_err();
+        drop(part);
         space.reserve_of(7 * MARGIN, 6 * MARGIN).unwrap();
         space.reserve_of(u64::MAX - 1, u64::MAX).unwrap_err();
     }
