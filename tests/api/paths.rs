@@ -110,7 +110,7 @@ async fn a_path_that_is_none_is_a_fault_of_the_request() {
     let good = scene.put("good.gguf", &model(1));
     let good = good.to_str().unwrap();
     for path in [
-        "".to_owned(),
+        String::new(),
         "good.gguf".to_owned(),
         "./good.gguf".to_owned(),
         "~/good.gguf".to_owned(),
