@@ -4,13 +4,29 @@
 
 #[path = "api/create.rs"]
 mod create;
+#[path = "api/disk.rs"]
+mod disk;
+#[path = "api/files.rs"]
+mod files;
 #[path = "api/health.rs"]
 mod health;
+#[path = "api/held.rs"]
+mod held;
 #[path = "api/joining.rs"]
 mod joining;
+#[path = "api/leaving.rs"]
+mod leaving;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/names.rs"]
+mod names;
+#[path = "api/paths.rs"]
+mod paths;
+#[path = "api/scene.rs"]
+mod scene;
 #[path = "api/shutdown.rs"]
 mod shutdown;
 #[path = "api/support.rs"]
 mod support;
+#[path = "api/turning.rs"]
+mod turning;

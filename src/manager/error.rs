@@ -100,6 +100,7 @@ pub(super) fn engine(error: &backend::Error, entry: &str) -> Failure {
         Kind::SourceNotUsable => told(Reason::PathNotUsable).violation("path", &error.message),
         Kind::Cannot(capability) => told(Reason::BackendCannot(*capability)),
         Kind::MissingPart => told(Reason::EngineMissingPart).violation(entry, &error.message),
+        Kind::DiskFull { need: 0, .. } => told(Reason::DiskFull),
         Kind::DiskFull { need, have } => told(Reason::DiskFull).with("needBytes", need).with("haveBytes", have),
         Kind::DigestMismatch => told(Reason::DigestMismatch),
         Kind::PinMismatch => told(Reason::DigestPinMismatch).violation("digest", &error.message),
