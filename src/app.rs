@@ -25,7 +25,8 @@ mod program;
 
 pub use self::program::{ConfigWord, config, serve};
 
-/// After its streams have ended, a connection gets this long to say goodbye.
+/// Work gets this long to stop before the streams that follow it are ended, and a connection to say goodbye after its
+/// streams have ended.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The service, bound and ready to run.
@@ -182,10 +183,15 @@ async fn stop_in_order(
 
     // 3. New connections are refused, and the present ones are asked to leave.
     ends.stop.cancel();
-    // 4. Streams end with UNAVAILABLE, health watches too.
-    ends.drain.cancel();
-    // 5. Work is stopped and cleans up; what began can be asked for again from our successor.
     let drained = async {
+        // 4. Work is stopped and cleans up; what began can be asked for again from our successor. Its callers and watchers
+        // hear its end while their streams are open.
+        let stopped = manager.operations().shutdown();
+        let _told = tokio::time::timeout(GOODBYE.min(settings.drain_timeout / 2), stopped)
+            .await
+            .is_ok();
+        // 5. Streams end with UNAVAILABLE, health watches too.
+        ends.drain.cancel();
         manager.operations().shutdown().await;
         tasks.close();
         let _said = tokio::time::timeout(GOODBYE, tasks.wait()).await.is_ok();

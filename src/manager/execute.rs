@@ -67,7 +67,7 @@ pub(super) async fn dry_run(manager: &Manager, task: &Task) -> Result<Outcome, F
     }
     Ok(Outcome {
         model,
-        changed: !plan.steps.is_empty(),
+        changed: false,
         plan,
         provenance: None,
     })
