@@ -283,6 +283,13 @@ async fn a_model_for_later_counts_once_it_was_asked_for() {
     let model = "backends/one/models/later";
     assert_eq!(check(&mut health, model).await.unwrap(), NOT_SERVING, "it is not there");
 
+    let dry = v1::EnsureReadyRequest {
+        dry_run: true,
+        ..ensure("later")
+    };
+    ensured(&mut client, dry).await.unwrap();
+    assert_eq!(check(&mut health, "").await.unwrap(), SERVING, "nobody wants it yet");
+
     let script = engine.script(None);
     let asking = soon(client.ensure_ready(ensure("later"))).await.unwrap().into_inner();
     assert_eq!(
@@ -290,13 +297,14 @@ async fn a_model_for_later_counts_once_it_was_asked_for() {
         NOT_SERVING,
         "it counts from now on"
     );
+    assert_eq!(next(&mut whole).await, NOT_SERVING, "its watchers hear it now");
     assert_eq!(check(&mut health, "backends/one").await.unwrap(), NOT_SERVING);
     script.succeed(&name("later"), "content").await;
     ready(asking).await.unwrap();
     // The end of the work is looked at, though the next probe is an hour away.
     let mut watch = observe(&mut health, model).await;
     until(&mut watch, SERVING).await;
-    assert_eq!(check(&mut health, "").await.unwrap(), SERVING);
+    assert_eq!(next(&mut whole).await, SERVING);
     service.stop().await;
 }
 

@@ -264,6 +264,28 @@ async fn an_engine_that_goes_on_is_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_hangs_holds_up_no_cancel() {
+    let engine = Scripted::new();
+    let service = Service::start(engine.clone(), None).await;
+    let (mut client, mut operations) = (service.client().await, service.operations().await);
+    engine.set_silent(true);
+    let (stream, first) = pulling(&mut client, pull("m")).await;
+    let start = std::time::Instant::now();
+    let operation = cancel(&mut operations, &first.operation_id).await.unwrap();
+    assert_eq!(operation.state(), v1::operation::State::Cancelled);
+    assert_eq!(operation.continues, "", "a question was given up, no work");
+    // Else it is dropped where it stands after ten seconds.
+    assert!(
+        start.elapsed() < std::time::Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(pulled(stream).await.unwrap_err().code(), Code::Cancelled);
+    assert_eq!(engine.pulls(), 0);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ended_operations_are_kept_by_count() {
     let engine = Scripted::new();
     let mut plan = Plan::new(engine.clone());
