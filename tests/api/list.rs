@@ -271,12 +271,12 @@ async fn an_unknown_framework_is_told_when_it_is_named_and_is_never_the_default(
     let model = ensured(&mut client, ensure("m")).await.unwrap().model.unwrap();
     assert_eq!(model.backend, "one");
     let described = soon(client.describe(v1::DescribeRequest::default())).await.unwrap();
-    let states: Vec<_> = described.into_inner().backends.iter().map(v1::Backend::state).collect();
-    assert_eq!(states[0], v1::backend::State::Unsupported);
+    let backends: Vec<_> = described.into_inner().backends.iter().map(v1::Backend::state).collect();
+    assert_eq!(backends[0], v1::backend::State::Unsupported);
     service.stop().await;
 
     let mut plan = Plan::new(Scripted::new());
-    plan.entries = vec![super::list::unsupported("alien")];
+    plan.entries = vec![self::unsupported("alien")];
     let service = plan.start().await;
     let mut client = service.client().await;
     assert!(list(&mut client, page(0, "")).await.unwrap().models.is_empty());
