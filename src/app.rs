@@ -173,9 +173,10 @@ async fn stop_in_order(
 ) {
     let began = Instant::now();
     tracing::info!("shutting down: not serving, no new work");
-    // 1. Health says NOT_SERVING, its watchers hear it; new work is refused with UNAVAILABLE.
-    publisher.drain();
+    // 1. New work is refused with UNAVAILABLE; health says NOT_SERVING, its watchers hear it. In this order: who has heard
+    // it finds that it is so.
     manager.operations().drain();
+    publisher.drain();
     stop.cancel();
 
     // 2. Those who send calls here learn of it; until then they are answered.
