@@ -1,6 +1,6 @@
 //! Calls that many tests make, and what their answers say.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
@@ -95,7 +95,9 @@ pub(crate) async fn ensured(
 
 /// Reads to the result, which comes last and once.
 pub(crate) async fn ready(mut stream: Streaming<v1::EnsureReadyResponse>) -> Result<v1::EnsureReadyResult, Status> {
+    let until = Instant::now() + LONG;
     while let Some(message) = soon(stream.message()).await? {
+        assert!(Instant::now() < until, "heartbeats and no end");
         if let Some(v1::ensure_ready_response::Event::Result(result)) = message.event {
             assert!(soon(stream.message()).await?.is_none(), "the result comes last");
             return Ok(result);
@@ -106,7 +108,9 @@ pub(crate) async fn ready(mut stream: Streaming<v1::EnsureReadyResponse>) -> Res
 
 /// Reads to the result, which comes last and once.
 pub(crate) async fn pulled(mut stream: Streaming<v1::PullResponse>) -> Result<v1::PullResult, Status> {
+    let until = Instant::now() + LONG;
     while let Some(message) = soon(stream.message()).await? {
+        assert!(Instant::now() < until, "heartbeats and no end");
         if let Some(v1::pull_response::Event::Result(result)) = message.event {
             assert!(soon(stream.message()).await?.is_none(), "the result comes last");
             return Ok(result);
@@ -126,6 +130,16 @@ pub(crate) async fn pulling(
         panic!("no snapshot first")
     };
     (stream, progress)
+}
+
+/// Waits until the engine was asked for so many pulls: each has taken its script then, and the next one gets the next.
+pub(crate) async fn began(engine: &Scripted, pulls: usize) {
+    soon(async {
+        while engine.pulls() < pulls {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 pub(crate) async fn get(operations: &mut Operations, id: &str) -> Result<v1::Operation, Status> {
@@ -156,7 +170,9 @@ pub(crate) async fn watch(
 /// Reads a watch to the ended operation, which comes last and once.
 pub(crate) async fn ended(mut stream: Streaming<v1::OperationsWatchResponse>) -> Result<v1::Operation, Status> {
     use v1::operations_watch_response::Event;
+    let until = Instant::now() + LONG;
     loop {
+        assert!(Instant::now() < until, "heartbeats and no end");
         match soon(stream.message()).await?.expect("an end").event.unwrap() {
             Event::Progress(progress) => assert!(progress.joined, "whoever watches came later"),
             Event::Operation(operation) => {

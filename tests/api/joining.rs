@@ -175,6 +175,7 @@ async fn entries_that_share_an_engine_share_its_work() {
     let (one, first) = pulling(&mut client, of("one")).await;
     let (two, second) = pulling(&mut client, of("two")).await;
     assert_eq!(first.operation_id, second.operation_id);
+    began(&scripted, 1).await;
     let _other = scripted.script(None);
     let (_three, third) = pulling(&mut client, of("three")).await;
     assert_ne!(third.operation_id, first.operation_id, "another engine, other work");

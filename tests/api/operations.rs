@@ -294,6 +294,7 @@ async fn ended_operations_are_kept_by_count() {
     let (mut client, mut operations) = (service.client().await, service.operations().await);
     let _script = engine.script(None);
     let (_running, first) = pulling(&mut client, pull("running")).await;
+    began(&engine, 1).await;
     let running = first.operation_id;
     let mut ended_ids = Vec::new();
     for _ in 0..4 {

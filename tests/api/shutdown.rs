@@ -44,12 +44,13 @@ async fn shutdown_ends_with_open_streams_watches_and_silent_sockets() {
 async fn work_that_shutdown_interrupts_is_told_so() {
     let engine = Scripted::new();
     let mut scripts = [engine.script(None), engine.script(Some("the engine goes on"))];
-    let service = Service::start(engine, None).await;
+    let service = Service::start(engine.clone(), None).await;
     let (mut client, mut operations) = (service.client().await, service.operations().await);
     let mut streams = Vec::new();
     let mut watches = Vec::new();
-    for model in ["a", "b"] {
+    for (number, model) in (1..).zip(["a", "b"]) {
         let (stream, first) = pulling(&mut client, pull(model)).await;
+        began(&engine, number).await;
         watches.push(watch(&mut operations, &first.operation_id).await.unwrap());
         streams.push(stream);
     }
