@@ -10,7 +10,6 @@ mod service;
 
 use std::{
     env, fs,
-    io::{Seek as _, SeekFrom, Write as _},
     path::Path,
     sync::{
         Arc,
@@ -20,7 +19,6 @@ use std::{
 };
 
 use model_control::{
-    gguf::{TensorKind, build::Builder},
     grpc::proto::v1::{
         CreateFromPathRequest, CreateFromPathResponse, ListRequest, Progress, create_from_path_response::Event,
         model_control_client::ModelControlClient,
@@ -77,8 +75,7 @@ struct Left {
 async fn a_killed_create_leaves_whole_models_only() {
     let mib = env::var("MODEL_CONTROL_TEST_KILLED_MIB").map_or(64, |mib| mib.parse().unwrap());
     let home = Home::new();
-    let source = home.model("big.gguf");
-    write(&source, mib << 20);
+    let source = home.write_model("big.gguf", mib);
     let digest = Digest::of(&fs::read(&source).unwrap());
     fs::copy(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.gguf"),
@@ -239,23 +236,6 @@ fn sizes(folder: &Path) -> Vec<u64> {
     };
     let size = |entry: std::io::Result<fs::DirEntry>| Some(entry.ok()?.metadata().ok()?.len());
     entries.filter_map(size).collect()
-}
-
-/// A model with one tensor of `size` bytes, none of them a hole.
-fn write(path: &Path, size: u64) {
-    let header = Builder::new("llama")
-        .tensor("a", &[size / 4], TensorKind::F32, &[])
-        .finish();
-    let mut file = fs::File::create(path).unwrap();
-    file.write_all(&header).unwrap();
-    let mut block = vec![0; 1 << 20];
-    let mut random = fastrand::Rng::with_seed(1);
-    for _ in 0..size >> 20 {
-        random.fill(&mut block);
-        file.write_all(&block).unwrap();
-    }
-    assert_eq!(file.seek(SeekFrom::End(0)).unwrap(), header.len() as u64 + size);
-    file.sync_all().unwrap();
 }
 
 async fn soon<T>(work: impl Future<Output = T>) -> T {

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use model_control::gguf::{TensorKind, build::Builder};
 use tonic::transport::Channel;
 
 /// For one line of the log: far more than a start takes on a busy machine.
@@ -60,6 +61,25 @@ impl Home {
 
     pub(crate) fn store(&self, inside: &str) -> PathBuf {
         self.path("store").join(inside)
+    }
+
+    /// A model with one tensor of so many MiB, none of it a hole or like another.
+    pub(crate) fn write_model(&self, name: &str, mib: u64) -> PathBuf {
+        const BLOCK: usize = 1 << 20;
+        let elements = mib * (BLOCK as u64) / 4;
+        let header = Builder::new("llama")
+            .tensor("a", &[elements], TensorKind::F32, &[])
+            .finish();
+        let path = self.model(name);
+        let mut file = fs::File::create(&path).unwrap();
+        file.write_all(&header).unwrap();
+        let (mut block, mut random) = (vec![0; BLOCK], fastrand::Rng::with_seed(1));
+        for _ in 0..mib {
+            random.fill(&mut block);
+            file.write_all(&block).unwrap();
+        }
+        file.sync_all().unwrap();
+        path
     }
 
     /// Starts `program` on it and waits until it listens.
