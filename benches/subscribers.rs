@@ -1,7 +1,8 @@
 //! A thousand subscribers of one pull: ten connections of a hundred streams, over ten seconds of progress.
 //!
-//! The service runs as a process of its own (this program again), with a scripted engine whose pull tells of five layers a
-//! hundred times a second, so that its memory can be told from the subscribers'.
+//! The service runs as a process of its own (this program again), so that its memory can be told from the subscribers'. Its
+//! engine is scripted: a pull that tells of its layers a hundred times a second. What a message weighs is up to the number of
+//! layers, most of all, so it is measured with one and with five.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -28,7 +29,6 @@ use self::{
 
 const CONNECTIONS: usize = 10;
 const STREAMS: usize = 100;
-const LAYERS: u8 = 5;
 const TICKS: u32 = 1000;
 const TICK: Duration = Duration::from_millis(10);
 
@@ -44,22 +44,27 @@ struct Received {
 struct Server(Child);
 
 fn main() {
-    if env::args().any(|argument| argument == "--serve") {
+    if let Some(layers) = env::args().skip_while(|argument| argument != "--serve").nth(1) {
+        let layers = layers.parse().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(serve());
+        runtime.block_on(serve(layers));
     } else {
         support::run(
             "subscribers: a thousand of one pull, over ten seconds of progress",
-            bench(),
+            async {
+                for layers in [1, 5] {
+                    bench(layers).await;
+                }
+            },
         );
     }
 }
 
 /// Says where it listens, plays the pull when told to, and ends with its standard input.
-async fn serve() {
+async fn serve(count: u8) {
     let engine = Scripted::new();
     let script = engine.script(None);
     let service = Service::start(engine, None).await;
@@ -67,7 +72,7 @@ async fn serve() {
     writeln!(out, "{}", service.address).unwrap();
     let mut lines = std::io::stdin().lines();
     if lines.next().is_some() {
-        let mut layers: Vec<_> = (0..LAYERS)
+        let mut layers: Vec<_> = (0..count)
             .map(|number| Layer {
                 digest: Digest::of(&[number]).to_string(),
                 total_bytes: Some(u64::from(TICKS) << 20),
@@ -78,7 +83,7 @@ async fn serve() {
         let mut tick = tokio::time::interval(TICK);
         for number in 1..=TICKS {
             tick.tick().await;
-            let layer = &mut layers[number as usize % usize::from(LAYERS)];
+            let layer = &mut layers[number as usize % usize::from(count)];
             layer.completed_bytes = u64::from(number) << 20;
             script.event(Event::Layer(layer.clone())).await;
         }
@@ -90,9 +95,10 @@ async fn serve() {
     service.stop().await;
 }
 
-async fn bench() {
+async fn bench(layers: u8) {
     let mut child = Command::new(env::current_exe().unwrap())
         .arg("--serve")
+        .arg(layers.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -144,15 +150,16 @@ async fn bench() {
         bytes.push(received.bytes as f64 / 1024.0);
         size.push(received.bytes as f64 / received.at.len() as f64);
     }
-    row("subscribers", all.len(), "");
-    row("progress lasted", format!("{seconds:.1} s"), "");
-    row("messages a second each", rate.of(""), "at most 5");
+    row("layers", layers, "");
+    row("  subscribers", all.len(), "");
+    row("  progress lasted", format!("{seconds:.1} s"), "");
+    row("  messages a second each", rate.of(""), "at most 5");
     row(
-        "messages in the worst second of each",
+        "  messages in the worst second of each",
         worst.of(""),
         "phases and the end are told at once",
     );
-    row("sent to each", bytes.of("KiB"), "at most 20 KiB");
+    row("  sent to each", bytes.of("KiB"), "at most 20 KiB");
     row("  a message", size.of("bytes"), "");
     let each = |now: Memory| {
         format!(
@@ -160,10 +167,10 @@ async fn bench() {
             now.resident.saturating_sub(before.resident) as f64 / 1024.0 / 1e3
         )
     };
-    row("the service's memory before", mib(before.resident), "");
-    row("its memory for each, subscribed", each(subscribed), "");
+    row("  the service's memory before", mib(before.resident), "");
+    row("  its memory for each, subscribed", each(subscribed), "");
     row(
-        "its memory for each, at most",
+        "  its memory for each, at most",
         each(Memory {
             resident: after.peak,
             ..after

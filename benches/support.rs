@@ -81,6 +81,19 @@ pub(crate) fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / MIB)
 }
 
+/// Milliseconds that a process's living threads have run. Unlike the clock it hardly minds who else is at work; zero where
+/// the system does not tell.
+pub(crate) fn cpu(pid: u32) -> f64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0.0;
+    };
+    let nanoseconds = |thread: std::io::Result<fs::DirEntry>| {
+        let told = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        told.split(' ').next()?.parse::<f64>().ok()
+    };
+    threads.filter_map(nanoseconds).sum::<f64>() / 1e6
+}
+
 // === impl Samples ===
 
 impl Samples {
@@ -97,6 +110,10 @@ impl Samples {
         self.0[self.0.len() - 1]
     }
 
+    pub(crate) fn least(&self) -> f64 {
+        self.0[0]
+    }
+
     /// Median, least and most, in a unit.
     pub(crate) fn of(&self, unit: &str) -> String {
         let unit = if unit.is_empty() {
@@ -104,7 +121,7 @@ impl Samples {
         } else {
             format!(" {unit}")
         };
-        format!("{:.3}{unit} ({:.3} to {:.3})", self.median(), self.0[0], self.max())
+        format!("{:.3}{unit} ({:.3} to {:.3})", self.median(), self.least(), self.max())
     }
 }
 
