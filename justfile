@@ -42,9 +42,11 @@ proto:
 test *args:
     cargo test --locked {{ args }}
 
-# the benchmarks; ratios and figures, nothing is asserted
+# the benchmarks, of the program as it is shipped; ratios and figures, nothing is asserted
 bench *args:
-    cargo bench --locked {{ args }}
+    cargo build --locked --profile dist
+    MODEL_CONTROL_BENCH_PROGRAM="$(realpath "${CARGO_TARGET_DIR:-target}")/dist/model-control" \
+        cargo bench --locked {{ args }}
 
 # formats the code and the protocol
 tidy:

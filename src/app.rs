@@ -25,7 +25,8 @@ mod program;
 
 pub use self::program::{ConfigWord, config, serve};
 
-/// After its streams have ended, a connection gets this long to say goodbye.
+/// Work gets this long to stop before the streams that follow it are ended, and a connection to say goodbye after its
+/// streams have ended.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The service, bound and ready to run.
@@ -172,9 +173,10 @@ async fn stop_in_order(
 ) {
     let began = Instant::now();
     tracing::info!("shutting down: not serving, no new work");
-    // 1. Health says NOT_SERVING, its watchers hear it; new work is refused with UNAVAILABLE.
-    publisher.drain();
+    // 1. New work is refused with UNAVAILABLE; health says NOT_SERVING, its watchers hear it. In this order: who has heard
+    // it finds that it is so.
     manager.operations().drain();
+    publisher.drain();
     stop.cancel();
 
     // 2. Those who send calls here learn of it; until then they are answered.
@@ -182,10 +184,15 @@ async fn stop_in_order(
 
     // 3. New connections are refused, and the present ones are asked to leave.
     ends.stop.cancel();
-    // 4. Streams end with UNAVAILABLE, health watches too.
-    ends.drain.cancel();
-    // 5. Work is stopped and cleans up; what began can be asked for again from our successor.
     let drained = async {
+        // 4. Work is stopped and cleans up; what began can be asked for again from our successor. Its callers and watchers
+        // hear its end while their streams are open.
+        let stopped = manager.operations().shutdown();
+        let _told = tokio::time::timeout(GOODBYE.min(settings.drain_timeout / 2), stopped)
+            .await
+            .is_ok();
+        // 5. Streams end with UNAVAILABLE, health watches too.
+        ends.drain.cancel();
         manager.operations().shutdown().await;
         tasks.close();
         let _said = tokio::time::timeout(GOODBYE, tasks.wait()).await.is_ok();

@@ -202,8 +202,8 @@ impl Desired {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Somebody asks for it.
-    pub fn ask(&self) {
-        self.asked.store(true, Ordering::Relaxed);
+    /// Somebody asks for it. True for the first one.
+    pub fn ask(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
     }
 }

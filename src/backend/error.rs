@@ -48,7 +48,7 @@ pub enum Kind {
     RegistryNotAllowed,
     /// No room on the store's disk. Retried by callers once there is.
     DiskFull {
-        /// Bytes wanted.
+        /// Bytes wanted; 0 when it is something else that the disk has no more of, as files.
         need: u64,
         /// Bytes free.
         have: u64,

@@ -1,10 +1,10 @@
 //! An engine in memory that does what a test tells it: one more implementation of the port.
 //!
-//! A pull that was not scripted fails, so that a test cannot pass by accident.
+//! Work that was not scripted fails, so that a test cannot pass by accident.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::SystemTime,
 };
 
@@ -18,6 +18,7 @@ use crate::model::{Capability, Digest, Event, ModelCapability, ModelInfo, ModelN
 #[derive(Debug, Default)]
 pub struct Scripted {
     state: Mutex<State>,
+    silent: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -26,21 +27,29 @@ struct State {
     capabilities: BTreeSet<Capability>,
     reachable: bool,
     scripts: VecDeque<Play>,
-    pulls: usize,
+    pulls: Vec<PullSpec>,
+    calls: usize,
 }
 
-/// The test's end of one pull.
+/// The test's end of one pull or create.
 #[derive(Debug)]
 pub struct Script {
-    engine: Arc<Scripted>,
-    moves: mpsc::Sender<Next>,
+    moves: mpsc::Sender<Move>,
     cancelled: watch::Receiver<bool>,
+}
+
+/// What happens next, and the model that is there from then on.
+#[derive(Debug)]
+struct Move {
+    next: Next,
+    model: Option<Arc<ModelInfo>>,
 }
 
 /// The engine's end.
 #[derive(Debug)]
 struct Play {
-    moves: mpsc::Receiver<Next>,
+    engine: Weak<Scripted>,
+    moves: mpsc::Receiver<Move>,
     cancelled: watch::Sender<bool>,
     goes_on: Option<String>,
 }
@@ -55,7 +64,16 @@ impl Scripted {
 
     /// Puts a model there, with a digest made from `content`.
     pub fn put(&self, name: &ModelName, content: &str) {
-        self.lock().models.insert(name.clone(), Arc::new(info(name, content)));
+        self.put_at(name, content, SystemTime::UNIX_EPOCH);
+    }
+
+    /// As [`put`](Self::put), written at that time.
+    pub fn put_at(&self, name: &ModelName, content: &str, modify_time: SystemTime) {
+        let model = ModelInfo {
+            modify_time,
+            ..info(name, content)
+        };
+        self.lock().models.insert(name.clone(), Arc::new(model));
     }
 
     /// Takes a model away.
@@ -68,23 +86,28 @@ impl Scripted {
         self.lock().reachable = reachable;
     }
 
+    /// While it is silent, questions wait for their answers.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.send_replace(silent);
+    }
+
     /// What it can do.
     pub fn set_capabilities(&self, capabilities: impl IntoIterator<Item = Capability>) {
         self.lock().capabilities = capabilities.into_iter().collect();
     }
 
-    /// Scripts the next pull. With `goes_on` it cannot be stopped, and says that.
+    /// Scripts the next pull or create. With `goes_on` it cannot be stopped, and says that.
     pub fn script(self: &Arc<Self>, goes_on: Option<&str>) -> Script {
         let (moves_tx, moves) = mpsc::channel(1);
         let (cancelled_tx, cancelled) = watch::channel(false);
         let play = Play {
+            engine: Arc::downgrade(self),
             moves,
             cancelled: cancelled_tx,
             goes_on: goes_on.map(str::to_owned),
         };
         self.lock().scripts.push_back(play);
         Script {
-            engine: Arc::clone(self),
             moves: moves_tx,
             cancelled,
         }
@@ -92,14 +115,27 @@ impl Scripted {
 
     /// Pulls that were asked for.
     pub fn pulls(&self) -> usize {
-        self.lock().pulls
+        self.lock().pulls.len()
+    }
+
+    /// What the last pull was asked for.
+    pub fn last_pull(&self) -> Option<PullSpec> {
+        self.lock().pulls.last().cloned()
+    }
+
+    /// Calls of any kind.
+    pub fn calls(&self) -> usize {
+        self.lock().calls
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer<T>(&self, answer: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
+    async fn answer<T>(&self, answer: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
+        self.lock().calls += 1;
+        // The sender is ours: it does not go.
+        let _closed = self.silent.subscribe().wait_for(|silent| !silent).await.is_err();
         let mut state = self.lock();
         if !state.reachable {
             return Err(Error::new(Kind::Unreachable, "the engine does not answer"));
@@ -119,28 +155,27 @@ impl Backend for Scripted {
     }
 
     async fn probe(&self) -> Result<String, Error> {
-        self.answer(|_| "1.0".to_owned())
+        self.answer(|_| "1.0".to_owned()).await
     }
 
     async fn list(&self) -> Result<Vec<Arc<ModelInfo>>, Error> {
-        self.answer(|state| state.models.values().cloned().collect())
+        self.answer(|state| state.models.values().cloned().collect()).await
     }
 
     async fn inspect(&self, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
-        self.answer(|state| state.models.get(name).cloned())
+        self.answer(|state| state.models.get(name).cloned()).await
     }
 
-    async fn pull(&self, _: PullSpec) -> Result<Box<dyn Call>, Error> {
-        let play = self.answer(|state| {
-            state.pulls += 1;
+    async fn pull(&self, spec: PullSpec) -> Result<Box<dyn Call>, Error> {
+        let played = |state: &mut State| {
+            state.pulls.push(spec);
             state.scripts.pop_front()
-        })?;
-        let play = play.ok_or_else(|| Error::new(Kind::Internal, "this pull was not scripted"))?;
-        Ok(Box::new(play))
+        };
+        play(self.answer(played).await?)
     }
 
     async fn create(&self, _: CreateSpec) -> Result<Box<dyn Call>, Error> {
-        Err(Error::cannot(Capability::Create, "it is scripted"))
+        play(self.answer(|state| state.scripts.pop_front()).await?)
     }
 }
 
@@ -153,7 +188,8 @@ impl Default for State {
             capabilities: [Capability::Pull].into(),
             reachable: true,
             scripts: VecDeque::new(),
-            pulls: 0,
+            pulls: Vec::new(),
+            calls: 0,
         }
     }
 }
@@ -161,34 +197,38 @@ impl Default for State {
 // === impl Script ===
 
 impl Script {
-    /// The pull has come this far. Waits until the engine's end has taken the move before.
+    /// The work has come this far. Waits until the engine's end has taken the move before.
     pub async fn event(&self, event: Event) {
-        let _gone = self.moves.send(Next::Event(event)).await.is_err();
+        self.play(Next::Event(event), None).await;
     }
 
-    /// The pull succeeds: the model is there.
+    /// The work succeeds: once it has come to this, the model is there.
     pub async fn succeed(self, name: &ModelName, content: &str) {
-        self.engine.put(name, content);
         let done = Done {
             changed: true,
             provenance: None,
         };
-        let _gone = self.moves.send(Next::Ended(Ok(done))).await.is_err();
+        let model = Arc::new(info(name, content));
+        self.play(Next::Ended(Ok(done)), Some(model)).await;
     }
 
-    /// The pull says that it succeeded, and that is all.
+    /// The work says that it succeeded, and that is all.
     pub async fn claim_success(self) {
-        let _gone = self.moves.send(Next::Ended(Ok(Done::default()))).await.is_err();
+        self.play(Next::Ended(Ok(Done::default())), None).await;
     }
 
-    /// The pull fails.
+    /// The work fails.
     pub async fn fail(self, error: Error) {
-        let _gone = self.moves.send(Next::Ended(Err(error))).await.is_err();
+        self.play(Next::Ended(Err(error)), None).await;
     }
 
-    /// Waits until the pull was cancelled or dropped.
+    /// Waits until the work was cancelled or dropped.
     pub async fn cancelled(&mut self) {
         let _dropped = self.cancelled.wait_for(|cancelled| *cancelled).await.is_err();
+    }
+
+    async fn play(&self, next: Next, model: Option<Arc<ModelInfo>>) {
+        let _gone = self.moves.send(Move { next, model }).await.is_err();
     }
 }
 
@@ -197,13 +237,17 @@ impl Script {
 #[async_trait]
 impl Call for Play {
     async fn next(&mut self) -> Next {
-        let broken = || {
-            Next::Ended(Err(Error::new(
-                Kind::Protocol,
-                "the stream ended without its last line",
-            )))
+        let broken = Next::Ended(Err(Error::new(
+            Kind::Protocol,
+            "the stream ended without its last line",
+        )));
+        let Some(Move { next, model }) = self.moves.recv().await else {
+            return broken;
         };
-        self.moves.recv().await.unwrap_or_else(broken)
+        if let (Some(engine), Some(model)) = (self.engine.upgrade(), model) {
+            engine.lock().models.insert(model.name.clone(), model);
+        }
+        next
     }
 
     async fn cancel(self: Box<Self>) -> Cancelled {
@@ -213,6 +257,11 @@ impl Call for Play {
             None => Cancelled::Stopped,
         }
     }
+}
+
+fn play(scripted: Option<Play>) -> Result<Box<dyn Call>, Error> {
+    let play = scripted.ok_or_else(|| Error::new(Kind::Internal, "this work was not scripted"))?;
+    Ok(Box::new(play))
 }
 
 /// A model with a digest made from `content`.

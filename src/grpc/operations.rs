@@ -21,8 +21,8 @@ pub(super) struct Service {
 
 /// One watcher. It counts neither as a caller that keeps the work nor as one that would cancel it.
 struct Watching {
-    manager: Manager,
-    id: Uuid,
+    /// As it was when the watch began; its status is brought up to date for the end.
+    view: ModelView,
     pace: Pace,
     ended: bool,
 }
@@ -85,11 +85,10 @@ impl Operations for Service {
     async fn watch(&self, request: Request<v1::OperationsWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let request = request.into_inner();
         let id = decode::operation_id(&request.operation_id).map_err(|failure| status::of(&failure))?;
-        let status = self.manager.operations().watch(id).ok_or_else(|| not_found(id))?;
+        let (view, status) = self.manager.operations().watch(id).ok_or_else(|| not_found(id))?;
         let after = u64::try_from(request.after_sequence).ok().filter(|after| *after > 0);
         let watching = Watching {
-            manager: self.manager.clone(),
-            id,
+            view,
             pace: Pace::new(status, after),
             ended: false,
         };
@@ -123,16 +122,16 @@ async fn next(mut watching: Watching) -> Option<(Result<v1::OperationsWatchRespo
         return None;
     }
     let event = match watching.pace.next().await {
-        Told::Progress(snapshot) => Ok(Event::Progress(encode::progress(watching.id, &snapshot, false))),
+        Told::Progress(snapshot) => Ok(Event::Progress(encode::progress(watching.view.id, &snapshot, true))),
         Told::Ended(_) => {
             watching.ended = true;
-            let view = watching.manager.operations().get(watching.id);
-            view.map(|view| Event::Operation(encode::operation(&view)))
-                .ok_or_else(|| not_found(watching.id))
+            watching.view.status = watching.pace.status();
+            watching.view.subscribers = 0;
+            Ok(Event::Operation(encode::operation(&watching.view)))
         }
         Told::Gone => {
             watching.ended = true;
-            Err(stream::gone(watching.id))
+            Err(stream::gone(watching.view.id))
         }
     };
     Some((

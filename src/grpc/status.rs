@@ -122,6 +122,10 @@ pub(super) fn reshaped(status: &Status) -> Option<Status> {
             "nobody serves this method in this version: see reflection for what is",
         ),
         Code::Unimplemented => Failure::new(Reason::MethodUnknown, text),
+        // Small as it was sent, too large once it was unpacked.
+        Code::ResourceExhausted if text.starts_with("Error decompressing") => {
+            Failure::new(Reason::MessageTooLarge, format!("the request is too large: {text}"))
+        }
         Code::OutOfRange => Failure::new(Reason::MessageTooLarge, format!("the request is too large: {text}")),
         // A handler answers INTERNAL with details: this one is about the bytes of the request.
         Code::Internal | Code::InvalidArgument => {
@@ -131,7 +135,10 @@ pub(super) fn reshaped(status: &Status) -> Option<Status> {
         Code::NotFound | Code::ResourceExhausted => return None,
         _ => Failure::new(Reason::Internal, "this service failed: see its log"),
     };
-    Some(of(&failure))
+    let mut shaped = of(&failure);
+    // What tonic says beside the status: the compressions that are taken.
+    *shaped.metadata_mut() = status.metadata().clone();
+    Some(shaped)
 }
 
 /// The caller's deadline has passed.

@@ -164,6 +164,11 @@ impl Pace {
         }
     }
 
+    /// As it is now.
+    pub(super) fn status(&self) -> ModelStatus {
+        self.status.borrow().clone()
+    }
+
     fn tell(&mut self, snapshot: &Arc<Snapshot>) -> Told {
         self.told = Some((Instant::now(), Arc::clone(snapshot)));
         Told::Progress(Arc::clone(snapshot))

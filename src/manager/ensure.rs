@@ -40,13 +40,14 @@ impl Manager {
         let on_disconnect = request.on_disconnect;
         let task = Task::create(self, request)?;
         // What cannot be opened makes no operation: bad paths would push ended ones out of the table.
-        task.try_open(self).await?;
+        if !self.operations().runs(&task.key()) {
+            task.try_open(self).await?;
+        }
         self.start(task, on_disconnect).await
     }
 
     async fn start(&self, task: Task, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Failure> {
-        let key = (task.engine.id.clone(), task.name.clone());
-        let (label, content) = (task.label(), task.content());
+        let (key, label, content) = (task.key(), task.label(), task.content());
         let manager = self.clone();
         let job = |reporter| execute::run(manager, task, reporter);
         let started = self

@@ -1,6 +1,9 @@
 //! Runs the steps of a plan against an engine, and reports.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
@@ -67,7 +70,7 @@ pub(super) async fn dry_run(manager: &Manager, task: &Task) -> Result<Outcome, F
     }
     Ok(Outcome {
         model,
-        changed: !plan.steps.is_empty(),
+        changed: false,
         plan,
         provenance: None,
     })
@@ -75,7 +78,7 @@ pub(super) async fn dry_run(manager: &Manager, task: &Task) -> Result<Outcome, F
 
 async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Outcome, Stop> {
     progress.report(Event::Entered(Phase::Resolving));
-    let (present, plan) = planned(task).await?;
+    let (present, plan) = unless_stopped(progress, planned(task)).await?;
     let mut outcome = Outcome {
         model: present,
         plan,
@@ -96,7 +99,7 @@ async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Ou
             }
             Step::Verify { digest } => {
                 progress.report(Event::Entered(Phase::Verifying));
-                outcome.model = Some(verified(task, digest.as_ref()).await?);
+                outcome.model = Some(unless_stopped(progress, verified(task, digest.as_ref())).await?);
             }
             // `require` has refused it: no engine of this version can.
             Step::Load { .. } => return Err(Stop::Failed(error::cannot(&task.entry.name, Capability::Load))),
@@ -171,6 +174,15 @@ async fn verified(task: &Task, pin: Option<&Digest>) -> Result<ModelInfo, Failur
     match pin.filter(|pin| **pin != model.digest) {
         None => Ok((*model).clone()),
         pin => Err(error::pin_mismatch(&task.entry.name, &task.name, pin, &model.digest)),
+    }
+}
+
+/// A question to the engine, given up when the operation is told to stop: an engine that hangs holds up no cancel.
+async fn unless_stopped<T>(progress: &Progress, question: impl Future<Output = Result<T, Failure>>) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        answer = question => answer.map_err(Stop::from),
+        _why = progress.reporter.stopped() => Err(Stop::Stopped { continues: None }),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     work::Content,
 };
 use crate::{
-    engines::{Engine, Entry},
+    engines::{Engine, EngineId, Entry},
     model::{Capability, Digest, Failure, ImportOptions, Level, ModelName, Reason},
 };
 
@@ -57,8 +57,12 @@ impl Task {
             (None, configured) => return Err(super::error::which_model(&entry.name, configured.len())),
         };
         let configured = entry.desired.iter().find(|desired| desired.spec.name == name);
-        if let Some(desired) = configured {
-            desired.ask();
+        // Asked for, it counts in health: told at once, not with the next probe.
+        if let Some(desired) = configured
+            && !request.dry_run
+            && desired.ask()
+        {
+            manager.shared.changed.notify_waiters();
         }
         let spec = configured.map(|desired| &desired.spec);
         let level = request.level.or(spec.map(|spec| spec.level)).unwrap_or(Level::OnDisk);
@@ -175,6 +179,11 @@ impl Task {
             digest: self.digest.clone(),
             level: self.level,
         }
+    }
+
+    /// What one operation at a time works on.
+    pub(super) fn key(&self) -> (EngineId, ModelName) {
+        (self.engine.id.clone(), self.name.clone())
     }
 
     /// What another caller must want too, to share the operation.

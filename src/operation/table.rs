@@ -111,6 +111,11 @@ impl<W: Work> Operations<W> {
         table.by_id.get(&id).map(|record| table.view(record))
     }
 
+    /// Whether one runs on this key: another would join it, or be told of the conflict.
+    pub fn runs(&self, key: &W::Key) -> bool {
+        self.lock().running.contains_key(key)
+    }
+
     /// Newest first, from the one after `before` on: at most `limit` that `wanted` lets pass.
     pub fn list(&self, before: Option<Uuid>, limit: usize, wanted: impl Fn(&View<W>) -> bool) -> Vec<View<W>> {
         let mut table = self.lock();
@@ -123,15 +128,20 @@ impl<W: Work> Operations<W> {
             .collect()
     }
 
-    /// Follows an operation without being counted as its caller.
-    pub fn watch(&self, id: Uuid) -> Option<watch::Receiver<Status<W>>> {
-        self.lock().by_id.get(&id).map(|record| record.status.subscribe())
+    /// Follows an operation without being counted as its caller. The view is what it is now, and stays the follower's when
+    /// the operation is forgotten meanwhile.
+    pub fn watch(&self, id: Uuid) -> Option<(View<W>, watch::Receiver<Status<W>>)> {
+        let mut table = self.lock();
+        self.forget_old(&mut table);
+        let record = table.by_id.get(&id)?;
+        Some((table.view(record), record.status.subscribe()))
     }
 
     /// Tells an operation to stop, for all its callers, and waits until it has. One that has ended stays as it is.
     pub async fn cancel(&self, id: Uuid) -> Option<View<W>> {
-        let mut status = {
+        let record = {
             let mut table = self.lock();
+            self.forget_old(&mut table);
             let record = Arc::clone(table.by_id.get(&id)?);
             if let Some(running) = table
                 .running
@@ -141,10 +151,12 @@ impl<W: Work> Operations<W> {
                 running.leaving = true;
                 record.stop.request(Why::Cancelled);
             }
-            record.status.subscribe()
+            record
         };
-        let _ended = status.wait_for(|status| status.ended.is_some()).await.is_ok();
-        self.get(id)
+        let ended = |status: &Status<W>| status.ended.is_some();
+        let _ended = record.status.subscribe().wait_for(ended).await.is_ok();
+        // Not looked up again: it may be forgotten already.
+        Some(self.lock().view(&record))
     }
 
     /// Takes no new work from now on.

@@ -110,7 +110,7 @@ async fn the_last_to_leave_cancels_when_all_asked_for_it() {
     let release = Arc::new(Notify::new());
     let first = start(&operations, "a", OnDisconnect::Cancel, &release).await;
     let second = start(&operations, "a", OnDisconnect::Cancel, &release).await;
-    let mut watcher = operations.watch(first.id()).unwrap();
+    let mut watcher = operations.watch(first.id()).unwrap().1;
     drop(first);
     assert!(operations.get(second.id()).unwrap().status.ended.is_none());
     drop(second);
@@ -132,7 +132,7 @@ async fn one_that_keeps_keeps_it_for_all() {
     drop(other);
     assert!(operations.get(id).unwrap().status.ended.is_none());
     release.notify_one();
-    let mut watcher = operations.watch(id).unwrap();
+    let mut watcher = operations.watch(id).unwrap().1;
     let status = watcher.wait_for(|s| s.ended.is_some()).await.unwrap();
     assert_eq!(status.ended.as_ref().unwrap().result, Ok(7));
 }

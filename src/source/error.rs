@@ -6,6 +6,8 @@ use rustix::io::Errno;
 
 /// Names that a message lists before it only counts.
 const NAMES: usize = 5;
+/// Bytes of one name in a message: more than a file has, so only what cannot be opened is cut.
+const NAME: usize = 300;
 
 /// Why there is nothing to read at a path.
 #[derive(Debug, thiserror::Error)]
@@ -133,10 +135,8 @@ struct Few<'a>(&'a [String]);
 
 impl Error {
     pub(super) fn unusable(name: &str, reason: Unusable) -> Self {
-        Self::NotUsable {
-            name: name.to_owned(),
-            reason,
-        }
+        let name = cut(name);
+        Self::NotUsable { name, reason }
     }
 
     /// What a refused opening of `name` means.
@@ -145,7 +145,7 @@ impl Error {
             // The kernel's word for a link that leads out of where it must stay.
             Errno::XDEV => return Self::NotAllowed(Refusal::Outside),
             // A file where the path wants a folder: nothing can lie below it.
-            Errno::NOENT | Errno::NOTDIR => return Self::NotFound { name: name.to_owned() },
+            Errno::NOENT | Errno::NOTDIR => return Self::NotFound { name: cut(name) },
             Errno::ACCESS | Errno::PERM => Unusable::Permission,
             Errno::LOOP => Unusable::Links,
             Errno::NAMETOOLONG => Unusable::NameTooLong,
@@ -159,11 +159,16 @@ impl Error {
     }
 
     pub(super) fn reading(name: &str, source: io::Error) -> Self {
-        Self::Read {
-            name: name.to_owned(),
-            source,
-        }
+        let name = cut(name);
+        Self::Read { name, source }
     }
+}
+
+/// So that the reason is told after it.
+fn cut(name: &str) -> String {
+    let end = name.floor_char_boundary(NAME);
+    let more = if end < name.len() { "…" } else { "" };
+    format!("{}{more}", &name[..end])
 }
 
 // === impl Few ===

@@ -1,6 +1,8 @@
 //! Callers share work, leave it and cancel it.
 
-use super::support::*;
+use model_control::engines::Entry;
+
+use super::{calls::*, support::*};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_callers_cause_one_pull_and_all_get_its_result() {
@@ -94,5 +96,131 @@ async fn the_last_caller_that_leaves_cancels_when_it_asked_for_that() {
     assert!(soon(stream.message()).await.unwrap().is_some());
     drop(stream);
     soon(script.cancelled()).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_caller_waits_and_what_it_wants_to_know_never_conflicts() {
+    let engine = Scripted::new();
+    let script = engine.script(None);
+    let service = Service::start(engine.clone(), None).await;
+    let mut client = service.client().await;
+    let (pulling_it, first) = pulling(&mut client, pull("m")).await;
+    assert!(!first.joined);
+
+    let (leaving, second) = pulling(
+        &mut client,
+        v1::PullRequest {
+            on_disconnect: v1::OnDisconnect::Cancel.into(),
+            ..pull("REGISTRY.ollama.ai/library/m")
+        },
+    )
+    .await;
+    assert!(second.joined);
+    assert_eq!(second.operation_id, first.operation_id);
+    drop(leaving);
+    let ensuring = v1::EnsureReadyRequest {
+        level: v1::Level::OnDisk.into(),
+        keep_alive: Some(prost_types::Duration { seconds: 5, nanos: 0 }),
+        load_options: Some(v1::LoadOptions::default()),
+        on_disconnect: v1::OnDisconnect::Cancel.into(),
+        ..ensure("m")
+    };
+    let ensuring = soon(client.ensure_ready(ensuring)).await.unwrap().into_inner();
+    let dry = v1::EnsureReadyRequest {
+        dry_run: true,
+        ..ensure("m")
+    };
+    let planned = ensured(&mut client, dry).await.unwrap();
+    assert_eq!(
+        planned.plan.unwrap().steps.len(),
+        2,
+        "a dry run tells it beside the pull"
+    );
+
+    script.succeed(&name("m"), "content").await;
+    let result = pulled(pulling_it).await.unwrap();
+    assert!(result.changed);
+    // A caller of another kind gets the result of its own kind.
+    let result = ready(ensuring).await.unwrap();
+    assert!(result.changed);
+    assert_eq!(result.model.unwrap().digest, digest("content"));
+    assert_eq!(engine.pulls(), 1);
+    let operation = get(&mut service.operations().await, &first.operation_id).await.unwrap();
+    assert_eq!(
+        operation.kind(),
+        v1::operation::Kind::Pull,
+        "it is told as it was begun"
+    );
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_share_an_engine_share_its_work() {
+    let scripted = Scripted::new();
+    let script = scripted.script(None);
+    let mut plan = Plan::new(scripted.clone());
+    let engine = plan.entries[0].engine.clone();
+    plan.entries.push(Entry {
+        engine,
+        ..entry("two", scripted.clone())
+    });
+    plan.entries.push(entry("three", scripted.clone()));
+    let service = plan.start().await;
+    let mut client = service.client().await;
+    let of = |backend: &str| v1::PullRequest {
+        backend: backend.into(),
+        ..pull("m")
+    };
+    let (one, first) = pulling(&mut client, of("one")).await;
+    let (two, second) = pulling(&mut client, of("two")).await;
+    assert_eq!(first.operation_id, second.operation_id);
+    began(&scripted, 1).await;
+    let _other = scripted.script(None);
+    let (_three, third) = pulling(&mut client, of("three")).await;
+    assert_ne!(third.operation_id, first.operation_id, "another engine, other work");
+    script.succeed(&name("m"), "content").await;
+    for (stream, backend) in [(one, "one"), (two, "two")] {
+        assert_eq!(pulled(stream).await.unwrap().model.unwrap().backend, backend);
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_goes_on_while_one_caller_wants_that() {
+    let engine = Scripted::new();
+    let script = engine.script(None);
+    let service = Service::start(engine, None).await;
+    let mut client = service.client().await;
+    let mut operations = service.operations().await;
+    let cancelling = v1::PullRequest {
+        on_disconnect: v1::OnDisconnect::Cancel.into(),
+        ..pull("m")
+    };
+    let (keeps, first) = pulling(&mut client, pull("m")).await;
+    let (leaves, _) = pulling(&mut client, cancelling).await;
+    assert_eq!(
+        get(&mut operations, &first.operation_id)
+            .await
+            .unwrap()
+            .subscriber_count,
+        2
+    );
+    drop((keeps, leaves));
+    soon(async {
+        while get(&mut operations, &first.operation_id)
+            .await
+            .unwrap()
+            .subscriber_count
+            > 0
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let watching = watch(&mut operations, &first.operation_id).await.unwrap();
+    script.succeed(&name("m"), "content").await;
+    let operation = ended(watching).await.unwrap();
+    assert_eq!(operation.state(), v1::operation::State::Succeeded);
     service.stop().await;
 }

@@ -1,8 +1,10 @@
 //! The service ends, whoever is connected.
 
+use std::time::Duration;
+
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
-use super::support::*;
+use super::{calls::*, support::*};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_ends_with_open_streams_watches_and_silent_sockets() {
@@ -36,4 +38,97 @@ async fn shutdown_ends_with_open_streams_watches_and_silent_sockets() {
         "NOT_SERVING is told first"
     );
     assert_eq!(soon(silent.read(&mut [0; 1])).await.unwrap_or(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_shutdown_interrupts_is_told_so() {
+    let engine = Scripted::new();
+    let mut scripts = [engine.script(None), engine.script(Some("the engine goes on"))];
+    let service = Service::start(engine.clone(), None).await;
+    let (mut client, mut operations) = (service.client().await, service.operations().await);
+    let mut streams = Vec::new();
+    let mut watches = Vec::new();
+    for (number, model) in (1..).zip(["a", "b"]) {
+        let (stream, first) = pulling(&mut client, pull(model)).await;
+        began(&engine, number).await;
+        watches.push(watch(&mut operations, &first.operation_id).await.unwrap());
+        streams.push(stream);
+    }
+    service.stop().await;
+    for script in &mut scripts {
+        soon(script.cancelled()).await;
+    }
+    for (watching, continues) in watches.into_iter().zip(["", "the engine goes on"]) {
+        let operation = ended(watching).await.unwrap();
+        assert_eq!(operation.state(), v1::operation::State::Cancelled);
+        let failure = failure(&operation);
+        assert_eq!((failure.code, failure.reason.as_str()), (10, "INTERRUPTED"));
+        assert_eq!(failure.metadata["operationId"], operation.operation_id);
+        assert_eq!(operation.continues, continues);
+    }
+    for stream in streams {
+        let status = pulled(stream).await.unwrap_err();
+        assert_eq!(told(&status), is(Code::Unavailable, "SHUTTING_DOWN"));
+        assert!(retry_delay(&status).is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_the_drain_questions_are_answered_and_new_work_is_refused() {
+    let engine = Scripted::new();
+    engine.put(&name("m"), "content");
+    let script = engine.script(None);
+    let mut plan = Plan::new(engine);
+    plan.settings.drain_delay = Duration::from_millis(1500);
+    let service = plan.start().await;
+    let (mut client, mut operations) = (service.client().await, service.operations().await);
+    let (stream, first) = pulling(&mut client, pull("n")).await;
+    let mut health = HealthClient::new(service.channel().await);
+    let mut watches = Vec::new();
+    for (name, now) in [("liveness", 1), ("backends/one", 1), ("nobody", 3)] {
+        let request = HealthCheckRequest { service: name.into() };
+        let mut watch = soon(health.watch(request)).await.unwrap().into_inner();
+        while soon(watch.message()).await.unwrap().unwrap().status != now {}
+        watches.push(watch);
+    }
+    let stopping = tokio::spawn(service.stop());
+    for watch in &mut watches[..2] {
+        assert_eq!(soon(watch.message()).await.unwrap().unwrap().status, 2);
+    }
+    let refused = is(Code::Unavailable, "SHUTTING_DOWN");
+    for status in [
+        soon(client.pull(pull("m"))).await.unwrap_err(),
+        soon(client.pull(pull("n"))).await.unwrap_err(),
+        ensured(&mut client, ensure("m")).await.unwrap_err(),
+    ] {
+        assert_eq!(told(&status), refused);
+        assert!(retry_delay(&status).is_some());
+    }
+    soon(client.list(v1::ListRequest::default()))
+        .await
+        .expect("questions are answered");
+    let running = get(&mut operations, &first.operation_id).await.unwrap();
+    assert_eq!(running.state(), v1::operation::State::Running);
+    // What ends meanwhile ends as always.
+    script.succeed(&name("n"), "content").await;
+    assert!(pulled(stream).await.unwrap().changed);
+    soon(stopping).await.unwrap();
+    for mut watch in watches {
+        let end = soon(watch.message()).await.unwrap_err();
+        assert_eq!(told(&end), refused, "the stream ends");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_service_is_not_there_any_more() {
+    let engine = Scripted::new();
+    let service = Service::start(engine.clone(), None).await;
+    let address = service.address;
+    let mut client = service.client().await;
+    soon(client.list(v1::ListRequest::default())).await.unwrap();
+    service.stop().await;
+    let status = soon(client.list(v1::ListRequest::default())).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(TcpStream::connect(address).await.is_err(), "the port is free");
+    assert_eq!(Arc::strong_count(&engine), 1, "nothing of the service holds the engine");
 }

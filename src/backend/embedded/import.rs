@@ -295,7 +295,9 @@ impl Job<'_> {
         }
         let mut put = |digest: &Digest, bytes: &[u8]| {
             pins.pin(digest);
-            if blobs::put(layout, digest, bytes).map_err(failed)? {
+            let need = bytes.len() as u64;
+            let put = blobs::put(layout, digest, bytes);
+            if put.map_err(|error| self.store.write_failed("store a blob", need, error))? {
                 fresh.push(digest.clone());
             }
             Ok::<_, Error>(())

@@ -183,13 +183,16 @@ impl Store {
         Temporary::create(&self.layout).map_err(|error| failed("make a file", error))
     }
 
-    /// Writing a model's file failed when `need` bytes were left.
-    pub(super) fn write_failed(&self, need: u64, error: io::Error) -> Error {
+    /// Writing a file failed when `need` bytes were left.
+    pub(super) fn write_failed(&self, action: &str, need: u64, error: io::Error) -> Error {
         if out_of_space(&error) {
             let have = space::free(&self.layout.temporary()).unwrap_or(0);
-            return space::disk_full(need, have).because(error);
+            // Else it is something other than bytes that the file system lacks.
+            if have < need {
+                return space::disk_full(need, have).because(error);
+            }
         }
-        failed("store a model's file", error)
+        failed(action, error)
     }
 
     /// Removes those of the blobs that no manifest names and no running create needs.
@@ -213,7 +216,8 @@ impl Store {
             // Another create, or another process, was faster.
             return Err(exists(name));
         }
-        blobs::commit(&self.layout, name, bytes).map_err(|error| failed(action, error))?;
+        let need = bytes.len() as u64;
+        blobs::commit(&self.layout, name, bytes).map_err(|error| self.write_failed(action, need, error))?;
         // An Ollama on the same folder may have pruned blobs that no manifest named until now.
         let whole = manifest
             .blobs()

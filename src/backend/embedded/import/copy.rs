@@ -42,6 +42,8 @@ const BUFFER: usize = 1 << 20;
 const SYNC: u64 = 64 << 20;
 /// How far the copy may be ahead of the disk.
 const AHEAD: u64 = 512 << 20;
+/// In errors.
+const ACTION: &str = "store a model's file";
 
 /// A stored file that is not published yet.
 #[derive(Debug)]
@@ -167,7 +169,7 @@ fn digest(
         .behind(stored, input.size, written, |at| progress.advance(at))
         .map_err(|stop| match stop {
             Stop::Unwanted(error) => error,
-            Stop::Io(error) => store.write_failed(input.size, error),
+            Stop::Io(error) => store.write_failed(ACTION, input.size, error),
         })?;
     if digest.is_some() {
         progress.finish();
@@ -182,7 +184,8 @@ fn sync(store: &Store, file: &File, size: u64, written: &Watermark, synced: &Ris
             // The copy stopped: nothing of it will be kept.
             return Ok(());
         };
-        file.sync_data().map_err(|error| store.write_failed(size, error))?;
+        file.sync_data()
+            .map_err(|error| store.write_failed(ACTION, size, error))?;
         done = level;
         synced.raise(done);
     }
@@ -305,6 +308,7 @@ impl Copying<'_> {
     }
 
     fn failed(&self, error: io::Error) -> Error {
-        self.store.write_failed(self.input.size.saturating_sub(self.at), error)
+        self.store
+            .write_failed(ACTION, self.input.size.saturating_sub(self.at), error)
     }
 }

@@ -164,11 +164,14 @@ async fn a_blob_that_vanishes_starts_it_over_once() {
 fn a_full_disk_is_told_as_one() {
     let scene = Scene::new();
     let full = || io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
-    let error = scene.store.write_failed(7, full());
-    assert!(matches!(error.kind, Kind::DiskFull { need: 7, have } if have > 0));
+    let error = scene.store.write_failed("write", u64::MAX, full());
+    assert!(matches!(error.kind, Kind::DiskFull { need: u64::MAX, have } if have > 0));
     assert!(matches!(store::failed("write", full()).kind, Kind::DiskFull { .. }));
     let quota = io::Error::from_raw_os_error(rustix::io::Errno::DQUOT.raw_os_error());
-    assert!(matches!(scene.store.write_failed(7, quota).kind, Kind::DiskFull { .. }));
+    assert!(matches!(
+        scene.store.write_failed("write", 7, quota).kind,
+        Kind::DiskFull { .. }
+    ));
     assert_eq!(
         store::failed("write", io::ErrorKind::PermissionDenied.into()).kind,
         Kind::Internal
