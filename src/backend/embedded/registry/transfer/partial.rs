@@ -68,6 +68,13 @@ impl Partial {
         Ok((partial, resume))
     }
 
+    /// Of any file.
+    #[cfg(test)]
+    pub(super) fn of(store: &Arc<Store>, blob: &Blob, file: File) -> Self {
+        let (store, blob) = (Arc::clone(store), blob.clone());
+        Self { store, blob, file }
+    }
+
     pub(super) fn file(&self) -> &File {
         &self.file
     }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     backend::{
         Error, Kind,
-        embedded::store::{self, Room, blobs},
+        embedded::store::{Room, blobs},
     },
     model::Digest,
 };
