@@ -1,4 +1,7 @@
 //! The file that a download grows in, until it is the blob.
+//!
+//! Another process that removes or replaces it costs another attempt. One that writes into it, in a folder that is ours,
+//! is as little provided against as one that writes into `blobs/`.
 
 use std::{
     fs::{self, File, OpenOptions},

