@@ -170,7 +170,8 @@ impl Downloads {
     /// Bytes that a download would add to the disk: none when one runs (that one has its room), fewer than `size` when a
     /// partial file is there. Blocks: reads a small file.
     pub(crate) fn needed_room(&self, blob: &Blob) -> u64 {
-        if self.shared.running().contains_key(&blob.digest) {
+        let runs = |running: &Running| running.interest.strong_count() > 0;
+        if self.shared.running().get(&blob.digest).is_some_and(runs) {
             return 0;
         }
         let there = Resume::read(self.shared.store.layout(), blob).durable.len();

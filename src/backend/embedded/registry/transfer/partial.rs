@@ -1,4 +1,7 @@
 //! The file that a download grows in, until it is the blob.
+//!
+//! Another process that removes or replaces it costs another attempt. One that writes into it, in a folder that is ours,
+//! is as little provided against as one that writes into `blobs/`.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -66,6 +69,13 @@ impl Partial {
             file,
         };
         Ok((partial, resume))
+    }
+
+    /// Of any file.
+    #[cfg(test)]
+    pub(super) fn of(store: &Arc<Store>, blob: &Blob, file: File) -> Self {
+        let (store, blob) = (Arc::clone(store), blob.clone());
+        Self { store, blob, file }
     }
 
     pub(super) fn file(&self) -> &File {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     backend::{
         Error, Kind,
-        embedded::store::{self, Room, blobs},
+        embedded::store::{Room, blobs},
     },
     model::Digest,
 };
@@ -88,6 +88,7 @@ impl Task {
         };
         let opened = tokio::task::spawn_blocking(open).await.map_err(broken)?;
         let Some((partial, resume)) = opened.map_err(Halt::Failed)? else {
+            self.state.send_modify(|state| state.completed = self.blob.size);
             return Ok(false);
         };
         let resumed = resume.durable.len() > 0;

@@ -113,7 +113,9 @@ async fn a_partial_file_that_is_removed_meanwhile_never_hangs_nor_lies() {
             }
             let there = scene.store.layout().blob(&remote.blob().digest);
             assert_eq!(ended.is_ok(), there.exists());
-            assert!(!there.exists() || fs::read(there).unwrap() == remote.content);
+            // Who cuts the file that was hashed could as well cut the blob a moment later.
+            let cut = how == 2;
+            assert!(!there.exists() || cut || fs::read(there).unwrap() == remote.content);
         }
     }
 }
@@ -135,9 +137,14 @@ async fn a_cancel_keeps_what_came() {
     while download.state().completed < 40_000 {
         within(download.changed()).await;
     }
-    let begun = std::time::Instant::now();
-    within(download.cancel()).await;
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    let cancelled = tokio::spawn(download.cancel());
+    let stopped = async {
+        while remote.open_bodies() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), stopped).await.unwrap();
+    within(cancelled).await.unwrap();
     scene.check(&remote, false);
     assert_eq!(descriptors(&scene.store.layout().partials()), 0);
     let needed = scene.downloads.needed_room(&remote.blob());
