@@ -68,6 +68,12 @@ fn program() -> Option<PathBuf> {
     found
 }
 
+/// Plain http needs no provider of TLS, and the client wants one all the same.
+fn client() -> reqwest::Client {
+    let _installed_already = rustls::crypto::ring::default_provider().install_default().is_err();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 // === impl Registry ===
 
 impl Registry {
@@ -107,7 +113,7 @@ impl Registry {
             child,
             _folder: folder,
             address,
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: client(),
         })
     }
 
@@ -220,7 +226,7 @@ impl Drop for Front {
 
 /// Requests without bodies, one after the other.
 async fn serve(stream: TcpStream, behind: SocketAddr, redirects: Arc<AtomicU64>) -> Option<()> {
-    let http = reqwest::Client::builder().no_proxy().build().ok()?;
+    let http = client();
     let mut stream = AsyncReader::new(stream);
     loop {
         let mut head = Vec::new();

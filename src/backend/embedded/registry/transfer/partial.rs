@@ -84,12 +84,12 @@ impl Partial {
 
     /// Writing failed when `need` bytes were left.
     pub(super) fn write_failed(&self, need: u64, error: io::Error) -> Error {
-        self.store.write_failed(need, error)
+        self.store.write_failed("store a blob", need, error)
     }
 
     /// Makes the whole file durable.
     pub(super) fn sync(&self) -> Result<(), Failed> {
-        let failed = |error| Failed::Error(self.store.write_failed(0, error));
+        let failed = |error| Failed::Error(self.store.write_failed("open a partial file", 0, error));
         self.file.sync_data().map_err(failed)
     }
 
@@ -97,7 +97,7 @@ impl Partial {
     pub(super) fn record(&self, written: &Ranges, validator: Option<&str>) -> Result<(), Failed> {
         let layout = self.store.layout();
         let left = self.blob.size.saturating_sub(written.len());
-        let failed = |error| Failed::Error(self.store.write_failed(left, error));
+        let failed = |error| Failed::Error(self.store.write_failed("store a blob", left, error));
         self.file.sync_data().map_err(failed)?;
         let bytes = record::write(&self.blob, written, validator).map_err(|error| failed(error.into()))?;
         if !blobs::lies_at(&self.file, &layout.partial(&self.blob.digest)).map_err(failed)? {
