@@ -16,7 +16,7 @@ use std::{
 use crate::{
     backend::{
         Backend,
-        embedded::{Embedded, OpenError, InvalidHost, Pulling, Registry, RegistrySettings, SettingsError},
+        embedded::{Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings, SettingsError},
     },
     config::{self, Config, Framework, Registries, RegistryHost},
     model::Digest,

@@ -26,7 +26,7 @@ impl World {
     /// None without the program.
     async fn start() -> Option<Self> {
         let registry = Registry::start()?;
-        let front = Front::before(&registry).await;
+        let front = Front::before(&registry, registry.address).await;
         let store = tempfile::tempdir().unwrap();
         let hosts = [
             format!("http://{}", front.address),
@@ -107,7 +107,10 @@ async fn a_model_is_fetched_once_and_updated_when_its_tag_moves() {
         .push("library/tiny", "latest", &[("model", &tiny), ("system", &two)])
         .await;
     let result = world.pull(request.clone()).await.unwrap();
-    assert_eq!((result.changed, result.model.unwrap().digest), (true, second.to_string()));
+    assert_eq!(
+        (result.changed, result.model.unwrap().digest),
+        (true, second.to_string())
+    );
     assert_eq!(world.blobs(), 3, "the old text is gone, the model is shared");
 
     let pinned = v1::PullRequest {
@@ -115,7 +118,11 @@ async fn a_model_is_fetched_once_and_updated_when_its_tag_moves() {
         ..request.clone()
     };
     let result = world.pull(pinned).await.unwrap();
-    assert_eq!(result.model.unwrap().digest, first.to_string(), "by digest, for the tag has moved");
+    assert_eq!(
+        result.model.unwrap().digest,
+        first.to_string(),
+        "by digest, for the tag has moved"
+    );
     let pinned = v1::PullRequest {
         digest: format!("sha256:{}", "0".repeat(64)),
         ..request
@@ -142,7 +149,10 @@ async fn a_plain_file_becomes_a_model_that_engines_can_run() {
     let result = world.pull(request.clone()).await.unwrap();
     let model = result.model.unwrap();
     assert_eq!((model.family.as_str(), model.parameter_count), ("llama", Some(115_008)));
-    assert!(!world.pull(request.clone()).await.unwrap().changed, "the same file makes the same model");
+    assert!(
+        !world.pull(request.clone()).await.unwrap().changed,
+        "the same file makes the same model"
+    );
     let pinned = v1::PullRequest {
         digest: model.digest,
         ..request

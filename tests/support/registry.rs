@@ -21,9 +21,10 @@ use std::{
 use model_control::model::Digest;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader as AsyncReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader as AsyncReader},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
+    time::{Duration, Instant},
 };
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -45,6 +46,14 @@ pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     /// Requests for blobs that were sent on.
     pub(crate) redirects: Arc<AtomicU64>,
+    task: AbortHandle,
+}
+
+/// A road to a registry that counts what it brings, and may be narrow.
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    /// Bytes that callers were sent.
+    pub(crate) sent: Arc<AtomicU64>,
     task: AbortHandle,
 }
 
@@ -130,10 +139,20 @@ impl Registry {
         digest
     }
 
-    pub(crate) async fn push_manifest(&self, repository: &str, tag: &str, media_type: &str, manifest: &Value) -> Digest {
+    pub(crate) async fn push_manifest(
+        &self,
+        repository: &str,
+        tag: &str,
+        media_type: &str,
+        manifest: &Value,
+    ) -> Digest {
         let bytes = serde_json::to_vec(manifest).unwrap();
         let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.address);
-        let put = self.http.put(url).header("content-type", media_type).body(bytes.clone());
+        let put = self
+            .http
+            .put(url)
+            .header("content-type", media_type)
+            .body(bytes.clone());
         let answer = put.send().await.unwrap();
         assert_eq!(answer.status(), 201);
         Digest::of(&bytes)
@@ -196,7 +215,8 @@ impl Drop for Registry {
 // === impl Front ===
 
 impl Front {
-    pub(crate) async fn before(registry: &Registry) -> Self {
+    /// Manifests of the registry, and blobs of `blobs` by another name.
+    pub(crate) async fn before(registry: &Registry, blobs: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (behind, redirects) = (registry.address, Arc::new(AtomicU64::new(0)));
@@ -206,7 +226,7 @@ impl Front {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                connections.spawn(serve(stream, behind, Arc::clone(&counted)));
+                connections.spawn(serve(stream, behind, blobs.port(), Arc::clone(&counted)));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -224,8 +244,63 @@ impl Drop for Front {
     }
 }
 
+// === impl Relay ===
+
+impl Relay {
+    /// `rate` bounds each connection, in bytes a second.
+    pub(crate) async fn to(registry: &Registry, rate: Option<u64>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (behind, sent) = (registry.address, Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&sent);
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(relay(stream, behind, rate, Arc::clone(&counted)));
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Self {
+            address,
+            sent,
+            task: task.abort_handle(),
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn relay(caller: TcpStream, behind: SocketAddr, rate: Option<u64>, sent: Arc<AtomicU64>) -> Option<()> {
+    let registry = TcpStream::connect(behind).await.ok()?;
+    let (mut from_caller, mut to_caller) = caller.into_split();
+    let (mut from_registry, mut to_registry) = registry.into_split();
+    let asking = async { tokio::io::copy(&mut from_caller, &mut to_registry).await.ok().map(drop) };
+    let answering = async {
+        let (mut buffer, began, mut brought) = (vec![0; 64 << 10], Instant::now(), 0);
+        loop {
+            let count = from_registry.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
+            to_caller.write_all(&buffer[..count]).await.ok()?;
+            sent.fetch_add(count as u64, Ordering::Relaxed);
+            brought += count as u64;
+            if let Some(rate) = rate {
+                // The road's own slowness, not a wait for something.
+                tokio::time::sleep_until(began + Duration::from_secs_f64(brought as f64 / rate as f64)).await;
+            }
+        }
+    };
+    tokio::select! {
+        ended = asking => ended,
+        ended = answering => ended,
+    }
+}
+
 /// Requests without bodies, one after the other.
-async fn serve(stream: TcpStream, behind: SocketAddr, redirects: Arc<AtomicU64>) -> Option<()> {
+async fn serve(stream: TcpStream, behind: SocketAddr, blobs: u16, redirects: Arc<AtomicU64>) -> Option<()> {
     let http = client();
     let mut stream = AsyncReader::new(stream);
     loop {
@@ -244,7 +319,7 @@ async fn serve(stream: TcpStream, behind: SocketAddr, redirects: Arc<AtomicU64>)
         let (method, path) = (words.next()?, words.next()?);
         let answer = if path.contains("/blobs/") {
             redirects.fetch_add(1, Ordering::Relaxed);
-            let to = format!("http://localhost:{}{path}", behind.port());
+            let to = format!("http://localhost:{blobs}{path}");
             format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n").into_bytes()
         } else {
             let mut request = http.request(method.parse().ok()?, format!("http://{behind}{path}"));

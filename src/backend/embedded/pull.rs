@@ -19,8 +19,8 @@ use tokio::sync::Semaphore;
 
 use self::fetch::Fetch;
 use super::{
-    Pulling,
     super::{Call, Done, Error, Kind, PullSpec, call},
+    Pulling,
     registry::{
         Document, Fetched, Reference, Registry,
         transfer::{Downloads, Limits},
@@ -280,5 +280,8 @@ fn commit(store: &Store, name: &ModelName, wanted: &Wanted) -> Result<Committed,
 /// Each blob once.
 fn distinct<'a>(layers: impl Iterator<Item = &'a Layer>) -> Vec<Layer> {
     let mut seen = HashSet::new();
-    layers.filter(|layer| seen.insert(layer.digest.clone())).cloned().collect()
+    layers
+        .filter(|layer| seen.insert(layer.digest.clone()))
+        .cloned()
+        .collect()
 }

@@ -1,8 +1,7 @@
 //! Whether the engine can read what came: a model that it would not list is not stored as one.
 
 use super::super::store::{
-    self, Store,
-    layout,
+    self, Store, layout,
     manifest::{Config, Kind as LayerKind, Layer, MAX_CONFIG, Manifest},
 };
 use crate::{

@@ -92,7 +92,9 @@ impl Fetch<'_> {
         }
         while left > 0 {
             // A download tells its end before it goes.
-            let Some((index, state)) = changes.next().await else { break };
+            let Some((index, state)) = changes.next().await else {
+                break;
+            };
             let track = &mut tracks[index];
             if track.ended {
                 continue;
@@ -101,10 +103,13 @@ impl Fetch<'_> {
             track.attempt = state.attempt;
             track.completed = state.completed;
             if again {
-                self.reporter.report(Event::Restarted(state.text.clone().unwrap_or_default())).await;
+                self.reporter
+                    .report(Event::Restarted(state.text.clone().unwrap_or_default()))
+                    .await;
                 self.reporter.report(entered(there, &tracks)).await;
             } else {
-                self.reporter.count(Event::Layer(progress(&track.layer, state.completed)));
+                self.reporter
+                    .count(Event::Layer(progress(&track.layer, state.completed)));
             }
             let track = &mut tracks[index];
             match state.ended {
@@ -112,13 +117,18 @@ impl Fetch<'_> {
                 Some(Ok(_)) => {
                     track.ended = true;
                     left -= 1;
-                    self.reporter.report(Event::Layer(progress(&track.layer, track.layer.size))).await;
+                    self.reporter
+                        .report(Event::Layer(progress(&track.layer, track.layer.size)))
+                        .await;
                 }
                 // Another pull's registry does not have it, or its pull was stopped: ours may.
                 Some(Err(_)) if track.download.joined() && !track.own => {
                     let layer = track.layer.clone();
                     let download = self.begin(&layer, None);
-                    tracks[index] = Track { own: true, ..Track::new(layer, download) };
+                    tracks[index] = Track {
+                        own: true,
+                        ..Track::new(layer, download)
+                    };
                     changes.push(tracks[index].changes(index));
                 }
                 Some(Err(error)) => return Err(error),
@@ -143,7 +153,9 @@ impl Track {
     }
 
     fn changes(&self, index: usize) -> BoxStream<'static, (usize, State)> {
-        WatchStream::new(self.download.states()).map(move |state| (index, state)).boxed()
+        WatchStream::new(self.download.states())
+            .map(move |state| (index, state))
+            .boxed()
     }
 }
 
