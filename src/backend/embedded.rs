@@ -12,7 +12,6 @@ mod import;
 mod registry;
 mod store;
 
-#[allow(unused_imports)] // Until the pull is there.
 pub use self::registry::{AllowedHost, InvalidHost, Registry, Settings, SettingsError, Timeouts};
 pub use self::store::OpenError;
 
