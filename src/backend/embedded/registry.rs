@@ -44,7 +44,7 @@ mod tests;
 
 pub use self::{
     client::Registry,
-    settings::{AllowedHost, InvalidHost, Settings, SettingsError, Timeouts},
+    settings::{AllowedHost, InvalidHost, Settings, SettingsError},
 };
 pub(crate) use self::{
     client::{Fetched, Reference},

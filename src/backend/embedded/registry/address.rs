@@ -12,40 +12,31 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let special = match address.octets() {
-        // This network, private use, loopback.
-        [0 | 10 | 127, ..]
-        // Link-local, private use.
-        | [169, 254, ..]
-        | [192, 168, ..]
-        // Protocol assignments, documentation, the former 6to4 relays.
-        | [192, 0, 0 | 2, _]
-        | [192, 88, 99, _]
-        | [198, 51, 100, _]
-        | [203, 0, 113, _]
-        // Benchmarking.
-        | [198, 18 | 19, ..]
-        // Multicast, reserved, broadcast.
-        | [224..=255, ..] => true,
-        [100, second, ..] => second & 0xc0 == 64, // carriers' NAT
-        [172, second, ..] => second & 0xf0 == 16, // private use
-        _ => false,
-    };
-    !special
+    match address.octets() {
+        // This network, private use, loopback; multicast, reserved, broadcast.
+        [0 | 10 | 127 | 224..=255, ..] => false,
+        // Carriers' NAT; link-local; private use.
+        [100, second, ..] => second & 0xc0 != 64,
+        [169, second, ..] => second != 254,
+        [172, second, ..] => second & 0xf0 != 16,
+        // Protocol assignments, documentation; the former 6to4 relays; private use.
+        [192, second, third, _] => !matches!((second, third), (0, 0 | 2) | (88, 99) | (168, _)),
+        // Benchmarking; documentation.
+        [198, second, third, _] => !matches!((second, third), (18 | 19, _) | (51, 100)),
+        [203, second, third, _] => (second, third) != (0, 113),
+        _ => true,
+    }
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let embedded = |high: u16, low: u16| is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     match address.segments() {
-        // Mapped; NAT64 with the well-known prefix.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        // Compatible, unspecified and loopback.
-        [0, 0, 0, 0, 0, 0, ..] => false,
-        // 6to4.
-        [0x2002, high, low, ..] => embedded(high, low),
+        // Mapped; NAT64 with the well-known prefix; 6to4.
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
+        }
         // Protocol assignments with Teredo and benchmarking; documentation.
         [0x2001, 0..0x200 | 0xdb8, ..] | [0x3fff, 0..0x1000, ..] => false,
-        // Global unicast is all of 2000::/3; what lies outside is local, multicast or nobody's.
+        // Global unicast is all of 2000::/3; what lies outside is compatible with IPv4, local, multicast or nobody's.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

@@ -199,10 +199,10 @@ fn agreed(bytes: &[u8], headers: &HeaderMap, reference: Reference<'_>, place: &P
         let message = format!("{place} gave a manifest with the digest {digest}, and {by} {wanted}");
         Fault::never(Error::new(Kind::DigestMismatch, message))
     };
-    if let Reference::Digest(wanted) = reference {
-        if *wanted != digest {
-            return Err(mismatch(wanted, "it was asked for"));
-        }
+    if let Reference::Digest(wanted) = reference
+        && *wanted != digest
+    {
+        return Err(mismatch(wanted, "it was asked for"));
     }
     // Digests of other kinds cannot be compared.
     let told = headers.get(DIGEST).and_then(|told| told.to_str().ok()?.parse().ok());

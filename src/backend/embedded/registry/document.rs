@@ -14,11 +14,11 @@
 //! What is no such model is [`Kind::FileInvalid`] with what it is instead; what is no manifest, or one that no registry
 //! should give, is [`Kind::Protocol`].
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use crate::{
@@ -97,7 +97,7 @@ struct Wire {
     schema_version: Option<u32>,
     media_type: Option<String>,
     artifact_type: Option<String>,
-    config: Option<WireLayer>,
+    config: Option<Object<WireLayer>>,
     layers: Option<Layers>,
     manifests: Option<IgnoredAny>,
 }
@@ -116,6 +116,9 @@ struct Annotations {
     #[serde(rename = "org.opencontainers.image.title")]
     title: Option<String>,
 }
+
+/// What is written as an object. A derived reader takes an array of the fields' values as well, and Ollama does not.
+struct Object<T>(T);
 
 /// No more of them than are read.
 enum Layers {
@@ -138,7 +141,7 @@ impl Document {
                 column: error.column(),
             },
         };
-        let wire: Wire = serde_json::from_slice(bytes).map_err(malformed)?;
+        let Object::<Wire>(wire) = serde_json::from_slice(bytes).map_err(malformed)?;
         let media_type = wire.media_type.as_deref().unwrap_or_default();
         if wire.manifests.is_some() || INDEXES.contains(&media_type) {
             return Err(Invalid::Index);
@@ -151,7 +154,7 @@ impl Document {
             Some(Layers::All(layers)) if !layers.is_empty() => layers,
             _ => return Err(Invalid::NoLayers),
         };
-        let config = wire.config.ok_or(Invalid::NoConfig)?;
+        let Object(config) = wire.config.ok_or(Invalid::NoConfig)?;
         check_sizes(&config, &layers)?;
         if layers.iter().any(|layer| layer.media_type().starts_with(OLLAMA)) {
             return Manifest::read(bytes).map(Self::Ollama).map_err(malformed);
@@ -161,7 +164,7 @@ impl Document {
             (Some(file), 0) => Ok(Self::Plain {
                 digest: file.digest.clone(),
                 size: file.size,
-                title: file.title().map(str::to_owned),
+                title: file.title().map(short),
             }),
             (Some(_), more) => Err(Invalid::ManyFiles(more + 1)),
             (None, _) => {
@@ -219,6 +222,28 @@ impl WireLayer {
     }
 }
 
+// === impl Object ===
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ByName<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ByName<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(ByName(PhantomData))
+    }
+}
+
 // === impl Layers ===
 
 impl<'de> Deserialize<'de> for Layers {
@@ -234,7 +259,7 @@ impl<'de> Deserialize<'de> for Layers {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Layers, A::Error> {
                 let mut layers = Vec::new();
-                while let Some(layer) = sequence.next_element()? {
+                while let Some(Object(layer)) = sequence.next_element()? {
                     if layers.len() == MAX_LAYERS {
                         while sequence.next_element::<IgnoredAny>()?.is_some() {}
                         return Ok(Layers::TooMany);

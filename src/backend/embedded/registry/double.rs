@@ -3,6 +3,7 @@
 //! HTTP/1.1 is written by hand, so that an answer can lie about its length, stop, flood or never begin.
 
 use std::{
+    fmt::Write as _,
     io,
     net::SocketAddr,
     sync::{
@@ -19,6 +20,10 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
+
+mod authority;
+
+pub(super) use self::authority::Authority;
 
 /// The server. Ends with its connections when it is dropped.
 #[derive(Debug)]
@@ -201,10 +206,10 @@ impl Answer {
             .iter()
             .any(|(name, _)| ["content-length", "transfer-encoding"].contains(&name.as_str()));
         if !has_length {
-            head += &format!("content-length: {}\r\n", self.body.len());
+            write!(head, "content-length: {}\r\n", self.body.len()).unwrap();
         }
         for (name, value) in &self.headers {
-            head += &format!("{name}: {value}\r\n");
+            write!(head, "{name}: {value}\r\n").unwrap();
         }
         head += "\r\n";
         [head.as_bytes(), &self.body].concat()

@@ -15,7 +15,7 @@ use super::{
 use crate::backend::{Error, Kind};
 
 /// Longest wait that a registry may ask for; more is taken as this.
-const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
+const MAX_WAIT: Duration = Duration::from_hours(1);
 /// Characters of a registry's own words.
 const MAX_QUOTE: usize = 200;
 /// Characters of a word; a digest has 71.
@@ -55,7 +55,7 @@ impl fmt::Display for Place<'_> {
 impl fmt::Display for Thing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Manifest(name) => write!(f, "the manifest of `{name}`"),
+            Self::Manifest(name) => write!(f, "the model `{name}`"),
             Self::Blob(digest) => write!(f, "the blob {digest}"),
             Self::Token => f.write_str("a token"),
         }

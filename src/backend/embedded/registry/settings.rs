@@ -5,7 +5,7 @@ use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
 use super::origin::Origin;
 
 /// How registries may be reached. The default reaches none.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     /// The registries that names may name. Redirects may go to any public https host.
     pub allow: Vec<AllowedHost>,
@@ -14,6 +14,9 @@ pub struct Settings {
     /// Certificates (PEM) that are trusted beside the system's. Read once.
     pub ca_file: Option<PathBuf>,
     /// The URL of a proxy for all requests, `http://` or `https://`. The environment's proxies are never used.
+    ///
+    /// The proxy may be anywhere. What it connects is its own to decide: through it only the names and the literal
+    /// addresses of hosts can be checked, not what names stand for.
     pub proxy: Option<String>,
     /// How long is waited.
     pub timeouts: Timeouts,
@@ -87,6 +90,21 @@ pub enum SettingsError {
     /// The HTTP client cannot be made.
     #[error("the client of registries cannot be made")]
     Client(#[source] reqwest::Error),
+}
+
+// === impl Settings ===
+
+impl fmt::Debug for Settings {
+    /// A proxy's URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("allow", &self.allow)
+            .field("auth_file", &self.auth_file)
+            .field("ca_file", &self.ca_file)
+            .field("proxy", &self.proxy.is_some())
+            .field("timeouts", &self.timeouts)
+            .finish()
+    }
 }
 
 // === impl AllowedHost ===

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use super::{
     address,
     client::{Fetched, Reference, Registry},
-    double::{Answer, Double, Seen},
+    double::{Answer, Authority, Double, Seen},
     guard::{Lookup, Net},
     remote::{Fault, Retry},
     settings::{Settings, Timeouts},
@@ -136,6 +136,17 @@ fn plain(double: &Double) -> String {
 fn name(host: &str) -> ModelName {
     format!("{host}/library/tiny:latest").parse().unwrap()
 }
+
+/// A file with these credentials of this host, as Docker writes it.
+fn auth_file(host: &str, entry: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!(r#"{{"auths":{{"{host}":{entry}}}}}"#)).unwrap();
+    file
+}
+
+const USER: &str = r#"{"username":"user","password":"s3cret"}"#;
+/// Of the user above.
+const BASIC: &str = "Basic dXNlcjpzM2NyZXQ=";
 
 async fn fetch(client: &Registry, double: &Double) -> Result<Fetched, Fault> {
     client.manifest(&name(&double.host()), Reference::Tag, true).await

@@ -39,7 +39,6 @@ pub(super) struct Wire {
     bulk: Clients,
 }
 
-#[derive(Debug)]
 struct Clients {
     listed: Client,
     public: Client,
@@ -180,6 +179,15 @@ impl fmt::Debug for Ask {
             .field("purpose", &self.purpose)
             .field("origin", &self.origin())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Clients ===
+
+impl fmt::Debug for Clients {
+    /// Without the proxy, whose URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").finish_non_exhaustive()
     }
 }
 

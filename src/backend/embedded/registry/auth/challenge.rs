@@ -28,10 +28,8 @@ impl Challenge {
 pub(super) fn read(headers: &HeaderMap) -> Vec<Challenge> {
     let mut challenges = Vec::new();
     for value in headers.get_all(header::WWW_AUTHENTICATE) {
-        if let Ok(text) = value.to_str() {
-            if text.len() <= MAX_HEADER {
-                parse(text, &mut challenges);
-            }
+        if let Some(text) = value.to_str().ok().filter(|text| text.len() <= MAX_HEADER) {
+            parse(text, &mut challenges);
         }
     }
     challenges.truncate(MAX_CHALLENGES);

@@ -26,7 +26,7 @@ const MAX_SCOPE: usize = 512;
 /// A token is renewed this long before it ends; one that lives no longer is used for one request.
 const MARGIN: Duration = Duration::from_secs(10);
 /// How long a token is kept at most, and when its end is not told.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const LONGEST: Duration = Duration::from_hours(1);
 const UNTOLD: u64 = 60;
 
 /// A token.

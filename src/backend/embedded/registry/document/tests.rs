@@ -145,6 +145,21 @@ fn sizes_and_digests_are_numbers_and_sha256_only() {
 }
 
 #[test]
+fn arrays_are_no_objects() {
+    let digest = Digest::of(b"m");
+    let bad = format!(r#"["{MODEL}","{digest}",5,null]"#);
+    assert!(matches!(
+        read(std::slice::from_ref(&bad)),
+        Err(Invalid::Malformed { .. })
+    ));
+    let whole = format!(r#"[2,"",null,{bad},[{bad}],null]"#);
+    assert!(matches!(
+        Document::read(whole.as_bytes()),
+        Err(Invalid::Malformed { .. })
+    ));
+}
+
+#[test]
 fn layers_are_counted_before_they_fill_the_memory() {
     let mut layers = Vec::new();
     for number in 0..=MAX_LAYERS {
