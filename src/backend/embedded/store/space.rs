@@ -57,6 +57,16 @@ impl Space {
 // === impl Room ===
 
 impl Room {
+    /// Makes a room of its own of some of it: what one blob of several needs.
+    pub(crate) fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.left);
+        self.left -= bytes;
+        Self {
+            space: self.space.clone(),
+            left: bytes,
+        }
+    }
+
     /// So much has been written: the file system counts it now.
     pub(crate) fn used(&mut self, bytes: u64) {
         let bytes = bytes.min(self.left);
@@ -103,6 +113,18 @@ mod tests {
         drop(first);
         space.reserve_of(7 * MARGIN, 6 * MARGIN).unwrap();
         space.reserve_of(u64::MAX - 1, u64::MAX).unwrap_err();
+    }
+
+    #[test]
+    fn parts_of_a_room_are_no_more_than_the_whole() {
+        let space = Space::default();
+        let mut whole = space.reserve_of(10 * MARGIN, 6 * MARGIN).unwrap();
+        let (first, second) = (whole.split(4 * MARGIN), whole.split(4 * MARGIN));
+        drop(first);
+        space.reserve_of(10 * MARGIN, 7 * MARGIN).unwrap();
+        space.reserve_of(10 * MARGIN, 8 * MARGIN).unwrap_err();
+        drop((whole, second));
+        assert_eq!(*space.promised.lock().unwrap(), 0);
     }
 
     #[test]

@@ -66,8 +66,8 @@ impl Task {
                     ));
                 }
             };
-            let text = lessons.learn(restart)?;
-            tracing::warn!(digest = %self.blob.digest, why = text, "a download starts over");
+            let text = lessons.learn(&restart)?;
+            tracing::warn!(digest = %self.blob.digest, why = ?restart, "a download starts over");
             self.state.send_modify(|state| {
                 state.attempt += 1;
                 state.completed = 0;
@@ -126,7 +126,7 @@ impl Task {
 
 impl Lessons {
     /// Takes note of why an attempt is to be followed by another; in words. An error when there is to be none.
-    fn learn(&mut self, restart: Restart) -> Result<&'static str, Error> {
+    fn learn(&mut self, restart: &Restart) -> Result<&'static str, Error> {
         match restart {
             Restart::Changed => {
                 (self.over, self.unsteady) = (true, true);
