@@ -48,6 +48,11 @@ impl Space {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn promised(&self) -> u64 {
+        *self.promised.lock().unwrap()
+    }
+
     fn release(&self, bytes: u64) {
         let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
         *promised = promised.saturating_sub(bytes);
@@ -124,7 +129,7 @@ mod tests {
         space.reserve_of(10 * MARGIN, 7 * MARGIN).unwrap();
         space.reserve_of(10 * MARGIN, 8 * MARGIN).unwrap_err();
         drop((whole, second));
-        assert_eq!(*space.promised.lock().unwrap(), 0);
+        assert_eq!(space.promised(), 0);
     }
 
     #[test]

@@ -16,7 +16,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::super::remote::Remote;
 use super::{
-    Blob, Halt, Restart, Shared, State, attempt::Attempt, broken, ledger::Ledger, partial::Partial, source::Source,
+    Blob, Halt, Restart, Shared, State, attempt::Attempt, broken, fault_of_ours, ledger::Ledger, partial::Partial,
+    source::Source,
 };
 use crate::{
     backend::{
@@ -60,10 +61,7 @@ impl Task {
                 Err(Halt::Over(restart)) => restart,
                 Err(Halt::Failed(error)) => return Err(error),
                 Err(Halt::Stream | Halt::Elsewhere) => {
-                    return Err(Error::new(
-                        Kind::Internal,
-                        "the download broke off by a fault of this service",
-                    ));
+                    return Err(fault_of_ours());
                 }
             };
             let text = lessons.learn(&restart)?;
