@@ -60,9 +60,7 @@ impl Task {
                 Ok(new) => return Ok(new),
                 Err(Halt::Over(restart)) => restart,
                 Err(Halt::Failed(error)) => return Err(error),
-                Err(Halt::Stream | Halt::Elsewhere) => {
-                    return Err(fault_of_ours());
-                }
+                Err(Halt::Stream | Halt::Elsewhere) => return Err(fault_of_ours()),
             };
             let text = lessons.learn(&restart)?;
             tracing::warn!(digest = %self.blob.digest, why = ?restart, "a download starts over");
@@ -78,8 +76,9 @@ impl Task {
         let (store, blob, over) = (Arc::clone(&self.shared.store), self.blob.clone(), lessons.over);
         let open = move || {
             let Blob { digest, size } = &blob;
-            let path = store.layout().blob(digest);
-            if blobs::present(store.layout(), digest, *size) && blobs::touch(&path).is_ok() {
+            if blobs::present(store.layout(), digest, *size) {
+                // Of another user's blob the age stays: no reason to fetch it.
+                let _old = blobs::touch(&store.layout().blob(digest)).is_err();
                 return Ok(None);
             }
             Partial::open(&store, &blob, over).map(Some)
