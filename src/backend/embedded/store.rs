@@ -178,6 +178,12 @@ impl Store {
         self.space.reserve(&self.layout.temporary(), bytes)
     }
 
+    /// Room that is promised and not used.
+    #[cfg(test)]
+    pub(super) fn promised(&self) -> u64 {
+        self.space.promised()
+    }
+
     /// A file to write to, which is removed unless it is published.
     pub(super) fn temporary(&self) -> Result<Temporary, Error> {
         Temporary::create(&self.layout).map_err(|error| failed("make a file", error))

@@ -297,18 +297,19 @@ impl Download {
 
     /// Waits until the state is another than it was, or has ended. Cancel-safe.
     pub(crate) async fn changed(&mut self) -> State {
-        let _closed = self.state.changed().await;
-        self.state()
+        let closed = self.state.changed().await.is_err();
+        let mut state = self.state();
+        if closed && state.ended.is_none() {
+            state.ended = Some(Err(fault_of_ours()));
+        }
+        state
     }
 
     /// Waits for the end. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> Result<bool, Error> {
-        let broken = || Error::new(Kind::Internal, "the download broke off by a fault of this service");
         let state = self.state.wait_for(|state| state.ended.is_some()).await;
-        state
-            .ok()
-            .and_then(|state| state.ended.clone())
-            .unwrap_or_else(|| Err(broken()))
+        let ended = state.ok().and_then(|state| state.ended.clone());
+        ended.unwrap_or_else(|| Err(fault_of_ours()))
     }
 
     /// Lets go; if nobody else wants it, returns once the transfer has stopped and what came is recorded.
@@ -346,7 +347,11 @@ impl Drop for Ending {
 }
 
 fn broken(error: tokio::task::JoinError) -> Halt {
-    Halt::Failed(Error::new(Kind::Internal, "the download broke off by a fault of this service").because(error))
+    Halt::Failed(fault_of_ours().because(error))
+}
+
+fn fault_of_ours() -> Error {
+    Error::new(Kind::Internal, "the download broke off by a fault of this service")
 }
 
 #[cfg(test)]

@@ -48,6 +48,11 @@ impl Space {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn promised(&self) -> u64 {
+        *self.promised.lock().unwrap()
+    }
+
     fn release(&self, bytes: u64) {
         let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
         *promised = promised.saturating_sub(bytes);
@@ -57,6 +62,16 @@ impl Space {
 // === impl Room ===
 
 impl Room {
+    /// Makes a room of its own of some of it: what one blob of several needs.
+    pub(crate) fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.left);
+        self.left -= bytes;
+        Self {
+            space: self.space.clone(),
+            left: bytes,
+        }
+    }
+
     /// So much has been written: the file system counts it now.
     pub(crate) fn used(&mut self, bytes: u64) {
         let bytes = bytes.min(self.left);
@@ -118,6 +133,18 @@ mod tests {
         drop(part);
         space.reserve_of(7 * MARGIN, 6 * MARGIN).unwrap();
         space.reserve_of(u64::MAX - 1, u64::MAX).unwrap_err();
+    }
+
+    #[test]
+    fn parts_of_a_room_are_no_more_than_the_whole() {
+        let space = Space::default();
+        let mut whole = space.reserve_of(10 * MARGIN, 6 * MARGIN).unwrap();
+        let (first, second) = (whole.split(4 * MARGIN), whole.split(4 * MARGIN));
+        drop(first);
+        space.reserve_of(10 * MARGIN, 7 * MARGIN).unwrap();
+        space.reserve_of(10 * MARGIN, 8 * MARGIN).unwrap_err();
+        drop((whole, second));
+        assert_eq!(space.promised(), 0);
     }
 
     #[test]

@@ -90,13 +90,13 @@ impl Ledger {
         let gap = books.asked.gap(0, self.size)?;
         let remaining = self.size - books.asked.len();
         let share = remaining / (2 * limits.connections_per_blob as u64);
-        let part = share.clamp(limits.smallest_part, limits.part);
-        let start = if past && gap.start == 0 && gap.end > part {
-            part
+        let length = share.clamp(limits.smallest_part, limits.part);
+        let start = if past && gap.start == 0 && gap.end > length {
+            length
         } else {
             gap.start
         };
-        let range = start..gap.end.min(start.saturating_add(part));
+        let range = start..gap.end.min(start.saturating_add(length));
         books.asked.insert(range.clone());
         Some(range)
     }

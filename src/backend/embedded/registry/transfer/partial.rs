@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::OFlags;
+use rustix::{fs::OFlags, io::Errno};
 
 use super::{
     super::super::store::{self, Store, blobs, layout},
@@ -51,13 +51,14 @@ impl Partial {
         }
         let path = layout.partial(&blob.digest);
         let file = match open(&path) {
-            Ok(file) => file,
-            // A link, a folder, a pipe: nothing that we made.
-            Err(_) => {
+            // Nothing that we made.
+            Err(error) if foreign(&error) => {
                 absent(fs::remove_file(&path)).map_err(failed)?;
-                open(&path).map_err(failed)?
+                open(&path)
             }
+            opened => opened,
         };
+        let file = file.map_err(failed)?;
         // After the file is there: of one that has just been made the record says nothing.
         let resume = Resume::read(layout, blob);
         if file.metadata().map_err(failed)?.len() > blob.size {
@@ -153,6 +154,11 @@ fn open(path: &Path) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     Ok(file)
+}
+
+/// A link, a pipe, a device.
+fn foreign(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 fn absent(removed: io::Result<()>) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Sets of byte ranges.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 /// Disjoint ranges that do not touch, in order, none of them empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Ranges {
         let touched = &self.0[first..last];
         let start = touched.first().map_or(range.start, |old| old.start.min(range.start));
         let end = touched.last().map_or(range.end, |old| old.end.max(range.end));
-        self.0.splice(first..last, [start..end]);
+        self.0.splice(first..last, iter::once(start..end));
     }
 
     /// The first range at or after `from` and before `size` that is not in it.

@@ -16,7 +16,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::super::remote::Remote;
 use super::{
-    Blob, Halt, Restart, Shared, State, attempt::Attempt, broken, ledger::Ledger, partial::Partial, source::Source,
+    Blob, Halt, Restart, Shared, State, attempt::Attempt, broken, fault_of_ours, ledger::Ledger, partial::Partial,
+    source::Source,
 };
 use crate::{
     backend::{
@@ -59,15 +60,10 @@ impl Task {
                 Ok(new) => return Ok(new),
                 Err(Halt::Over(restart)) => restart,
                 Err(Halt::Failed(error)) => return Err(error),
-                Err(Halt::Stream | Halt::Elsewhere) => {
-                    return Err(Error::new(
-                        Kind::Internal,
-                        "the download broke off by a fault of this service",
-                    ));
-                }
+                Err(Halt::Stream | Halt::Elsewhere) => return Err(fault_of_ours()),
             };
-            let text = lessons.learn(restart)?;
-            tracing::warn!(digest = %self.blob.digest, why = text, "a download starts over");
+            let text = lessons.learn(&restart)?;
+            tracing::warn!(digest = %self.blob.digest, why = ?restart, "a download starts over");
             self.state.send_modify(|state| {
                 state.attempt += 1;
                 state.completed = 0;
@@ -80,8 +76,9 @@ impl Task {
         let (store, blob, over) = (Arc::clone(&self.shared.store), self.blob.clone(), lessons.over);
         let open = move || {
             let Blob { digest, size } = &blob;
-            let path = store.layout().blob(digest);
-            if blobs::present(store.layout(), digest, *size) && blobs::touch(&path).is_ok() {
+            if blobs::present(store.layout(), digest, *size) {
+                // Of another user's blob the age stays: no reason to fetch it.
+                let _old = blobs::touch(&store.layout().blob(digest)).is_err();
                 return Ok(None);
             }
             Partial::open(&store, &blob, over).map(Some)
@@ -126,7 +123,7 @@ impl Task {
 
 impl Lessons {
     /// Takes note of why an attempt is to be followed by another; in words. An error when there is to be none.
-    fn learn(&mut self, restart: Restart) -> Result<&'static str, Error> {
+    fn learn(&mut self, restart: &Restart) -> Result<&'static str, Error> {
         match restart {
             Restart::Changed => {
                 (self.over, self.unsteady) = (true, true);

@@ -149,6 +149,7 @@ async fn another_validator_starts_over_once_and_then_the_digest_decides() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_full_disk_is_told_as_such() {
     let (scene, remote) = (Scene::new(), Double::good(SIZE));

@@ -73,16 +73,43 @@ async fn one_digest_under_two_sizes_is_refused() {
 }
 
 #[tokio::test]
-async fn room_is_given_back_whatever_happens() {
-    let scene = Scene::new();
-    let free = || scene.store.reserve(0).map(drop);
-    for act in [Act::Serve, Act::Wrong, Act::Early(0)] {
-        let remote = Double::new(SIZE, [], act);
-        let room = scene.store.reserve(SIZE as u64).unwrap();
+async fn room_is_used_as_bytes_land_and_given_back_at_the_end() {
+    for act in [Act::Serve, Act::Wrong, Act::Early(0), Act::Validator("\"w\"")] {
+        let (scene, size) = (Scene::new(), SIZE as u64);
+        let remote = Double::new(SIZE, [Act::Serve; 4], act);
+        let room = scene.store.reserve(size).unwrap();
         let mut download = scene
             .downloads
             .fetch(remote.blob(), Arc::clone(&remote) as _, Some(room));
+        // Who joins needs none.
+        assert_eq!(scene.downloads.needed_room(&remote.blob()), 0);
+        let room = scene.store.reserve(size).unwrap();
+        drop(
+            scene
+                .downloads
+                .fetch(remote.blob(), Arc::clone(&remote) as _, Some(room)),
+        );
+        assert_eq!(scene.store.promised(), size);
+        while download.state().completed == 0 {
+            within(download.changed()).await;
+        }
+        assert!(scene.store.promised() < size);
         let _either = within(download.ended()).await;
-        free().unwrap();
+        assert_eq!(scene.store.promised(), 0, "{act:?}");
     }
+}
+
+#[test]
+fn a_task_that_goes_down_with_its_runtime_leaves_nobody_waiting() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (scene, remote) = (Scene::new(), Double::new(SIZE, [], Act::Stall(9)));
+    let first = runtime();
+    let mut download = first.block_on(async { scene.fetch(&remote) });
+    drop(first);
+    runtime().block_on(within(async {
+        while download.changed().await.ended.is_none() {}
+        assert_eq!(download.ended().await.unwrap_err().kind, Kind::Internal);
+        download.cancel().await;
+    }));
+    scene.check(&remote, false);
 }
