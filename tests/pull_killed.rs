@@ -10,7 +10,12 @@ mod registry;
 #[path = "support/service.rs"]
 mod service;
 
-use std::{env, fs, path::Path, sync::atomic::Ordering, time::Duration};
+use std::{
+    env, fs,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use model_control::{
     grpc::proto::v1::{
@@ -27,13 +32,17 @@ use self::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
 const KILLS: u64 = 10;
+/// Of each connection, in bytes a second: the moments lie apart.
+const RATE: u64 = 8 << 20;
+/// What one kill of a small blob may cost, in bytes: two records' worth, and what lay in sockets.
+const COST: u64 = 16 << 20;
 /// No step takes longer: the test fails then.
 const LONG: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_pull_goes_on_where_it_was() {
     let Some(registry) = Registry::start() else { return };
-    let relay = Relay::to(&registry, None).await;
+    let relay = Relay::to(&registry, Some(RATE)).await;
     let front = Front::before(&registry, relay.address).await;
     let mib = env::var("MODEL_CONTROL_TEST_KILLED_MIB").map_or(192, |mib| mib.parse().unwrap());
     let home = Home::new();
@@ -45,32 +54,34 @@ async fn a_killed_pull_goes_on_where_it_was() {
     let manifest = registry.push("library/big", "latest", &[("model", &source)]).await;
     fs::remove_file(&source).unwrap();
 
-    let (mut before, mut kept) = (0, 0);
-    for kill in 0..KILLS {
+    for kill in 1..=KILLS {
         let service = start(&home, &front, &relay);
-        let mut stream = begin(&service, &front).await;
-        // Moments spread over what is left, wherever the last kill left it.
-        let moment = kept + (size - kept) * (kill + 1) / (KILLS + 1);
-        let seen = follow(&mut stream, moment).await;
+        let stream = begin(&service, &front).await;
+        // Moments spread over what is sent in all.
+        let moment = size * kill / (KILLS + 1);
+        reached(&relay, moment).await;
         service.kill();
+        drop(stream);
         let sent = relay.sent.load(Ordering::Relaxed);
-        eprintln!(
-            "kill {kill}: at {seen} of {size} bytes; it had fetched {} and had {kept} before",
-            sent - before
+        let kept = fs::read_dir(home.store("blobs")).unwrap().count();
+        eprintln!("kill {kill}: {sent} of {size} bytes were sent by then; {kept} blobs are whole");
+        assert!(
+            !home.store(&format!("blobs/sha256-{}", digest.hex())).exists(),
+            "the moment was missed"
         );
-        assert!(seen < size, "the moment was missed");
-        (before, kept) = (sent, seen);
     }
     let service = start(&home, &front, &relay);
     let mut stream = begin(&service, &front).await;
-    follow(&mut stream, u64::MAX).await;
+    follow(&mut stream).await;
     let listed = client(&service).await.list(ListRequest::default()).await.unwrap();
     assert_eq!(listed.into_inner().models[0].digest, manifest.to_string());
     let stored = fs::read(home.store(&format!("blobs/sha256-{}", digest.hex()))).unwrap();
     assert_eq!(Digest::of(&stored), digest);
     assert_eq!(fs::read_dir(home.store(".model-control/partial")).unwrap().count(), 0);
-    let again = relay.sent.load(Ordering::Relaxed) as f64 / size as f64 - 1.0;
-    eprintln!("{KILLS} kills cost {:.1} % of the blob", again * 100.0);
+    let again = relay.sent.load(Ordering::Relaxed) - size;
+    let hundredths = again as f64 / size as f64 * 100.0;
+    eprintln!("{KILLS} kills cost {again} bytes, {hundredths:.1} % of the blob");
+    assert!(again <= KILLS * COST.max(size / 50), "{again} bytes were fetched again");
 }
 
 fn start(home: &Home, front: &Front, relay: &Relay) -> Service {
@@ -93,21 +104,26 @@ async fn begin(service: &Service, front: &Front) -> Streaming<PullResponse> {
     client(service).await.pull(request).await.unwrap().into_inner()
 }
 
-/// Until so many bytes are told, or to the end.
-async fn follow(stream: &mut Streaming<PullResponse>, moment: u64) -> u64 {
-    loop {
-        let message = tokio::time::timeout(LONG, stream.message())
-            .await
-            .expect("in time")
-            .unwrap();
-        match message.unwrap().event.unwrap() {
-            Event::Progress(progress) => {
-                let completed = u64::try_from(progress.completed_bytes).unwrap();
-                if completed >= moment {
-                    return completed;
-                }
-            }
-            Event::Result(_) => return u64::MAX,
+/// Until so many bytes were sent in all.
+async fn reached(relay: &Relay, moment: u64) {
+    let sent = Arc::clone(&relay.sent);
+    let look = move || {
+        while sent.load(Ordering::Relaxed) < moment {
+            std::thread::yield_now();
+        }
+    };
+    soon(tokio::task::spawn_blocking(look)).await.unwrap();
+}
+
+/// To the end.
+async fn follow(stream: &mut Streaming<PullResponse>) {
+    while let Some(message) = soon(stream.message()).await.unwrap() {
+        if let Event::Result(result) = message.event.unwrap() {
+            assert!(result.changed);
         }
     }
+}
+
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, work).await.expect("in time")
 }

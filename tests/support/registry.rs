@@ -333,11 +333,11 @@ async fn serve(stream: TcpStream, behind: SocketAddr, blobs: u16, redirects: Arc
             let mut text = format!("HTTP/1.1 {}\r\n", answer.status());
             for name in ["content-type", "docker-content-digest", "etag"] {
                 if let Some(value) = answer.headers().get(name) {
-                    text += &format!("{name}: {}\r\n", value.to_str().ok()?);
+                    text.extend([name, ": ", value.to_str().ok()?, "\r\n"]);
                 }
             }
             let body = answer.bytes().await.ok()?;
-            text += &format!("content-length: {}\r\n\r\n", body.len());
+            text.extend(["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
             [text.as_bytes(), &body].concat()
         };
         stream.write_all(&answer).await.ok()?;

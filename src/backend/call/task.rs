@@ -1,9 +1,9 @@
 //! Long work of ours that waits more than it computes, as a [`Call`].
 
-use std::future::Future;
+use std::{future::Future, pin::pin, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
@@ -13,10 +13,14 @@ use crate::{
     model::Event,
 };
 
-/// Where a task reports.
+/// What a task that is no longer wanted has to keep what it did so far.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Where a task reports, and whether it is still wanted.
 #[derive(Debug, Clone)]
 pub struct TaskReporter {
     events: mpsc::Sender<Event>,
+    stop: CancellationToken,
 }
 
 /// A task as a call.
@@ -27,8 +31,8 @@ struct Task {
     stop: DropGuard,
 }
 
-/// Runs `job` as a task. When it is no longer wanted its future is dropped at its next await: what must be undone is
-/// undone by guards.
+/// Runs `job` as a task. When it is no longer wanted it may end by itself within a second ([`TaskReporter::unless_stopped`]);
+/// then its future is dropped where it waits: what must be undone is undone by guards.
 pub fn task<F>(job: impl FnOnce(TaskReporter) -> F) -> Box<dyn Call>
 where
     F: Future<Output = Result<Done, Error>> + Send + 'static,
@@ -36,12 +40,16 @@ where
     let (events_tx, events) = mpsc::channel(EVENTS);
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    let job = job(TaskReporter { events: events_tx });
+    let job = job(TaskReporter {
+        events: events_tx,
+        stop: stop.clone(),
+    });
     let work = async move {
-        stopped
-            .run_until_cancelled(job)
-            .await
-            .unwrap_or_else(|| Err(Error::new(Kind::Interrupted, "the work was stopped")))
+        let mut job = pin!(job);
+        match stopped.run_until_cancelled(job.as_mut()).await {
+            Some(ended) => ended,
+            None => timeout(GRACE, job).await.unwrap_or_else(|_late| Err(interrupted())),
+        }
     };
     Box::new(Task {
         events,
@@ -56,6 +64,14 @@ impl TaskReporter {
     /// Reports a phase or what must not be missed; waits for room. A follower that has gone stops the task.
     pub async fn report(&self, event: Event) {
         let _gone = self.events.send(event).await.is_err();
+    }
+
+    /// The work, or a failure once it is no longer wanted; the work is dropped then.
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.stop
+            .run_until_cancelled(work)
+            .await
+            .unwrap_or_else(|| Err(interrupted()))
     }
 
     /// Reports a count that a later one replaces; dropped when there is no room.
@@ -87,4 +103,8 @@ impl Call for Task {
             ended => Cancelled::Ended(ended),
         }
     }
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "the work was stopped")
 }

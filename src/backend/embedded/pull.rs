@@ -101,7 +101,10 @@ impl Job {
             self.reporter.report(Event::Entered(Phase::Queued(1))).await;
         }
         // Never closed.
-        let _turn = turns.acquire_owned().await.ok();
+        let turn = self
+            .reporter
+            .unless_stopped(async { Ok(turns.acquire_owned().await.ok()) });
+        let _turn = turn.await?;
         for _ in 0..ATTEMPTS {
             if let Some(done) = self.attempt().await? {
                 return Ok(done);
@@ -119,7 +122,7 @@ impl Job {
     /// Nothing when another process removed parts of it meanwhile.
     async fn attempt(&self) -> Result<Option<Done>, Error> {
         self.reporter.report(Event::Entered(Phase::Resolving)).await;
-        let fetched = self.resolve().await?;
+        let fetched = self.reporter.unless_stopped(self.resolve()).await?;
         let name = self.blocking(spelt).await?;
         if let Document::Ollama(_) = &fetched.document
             && self.is_there(&name, &fetched.digest).await?
@@ -184,27 +187,23 @@ impl Job {
                 .registry
                 .manifest(&self.spec.name, reference, self.spec.insecure)
         };
-        let tagged = ask(Reference::Tag).await;
-        let Some(pin) = &self.spec.digest else {
-            return tagged.map_err(|fault| fault.error);
-        };
-        match &tagged {
-            Ok(fetched) if fetched.digest == *pin => return Ok(tagged.map_err(|fault| fault.error)?),
-            // What it will be is told only by its file.
-            Ok(fetched) if matches!(fetched.document, Document::Plain { .. }) => {
-                return Ok(tagged.map_err(|fault| fault.error)?);
+        let tagged = ask(Reference::Tag).await.map_err(|fault| fault.error);
+        let Some(pin) = &self.spec.digest else { return tagged };
+        let other = match tagged {
+            // What a plain file becomes is told only by the file.
+            Ok(fetched) if fetched.digest == *pin || matches!(fetched.document, Document::Plain { .. }) => {
+                return Ok(fetched);
             }
-            Err(fault) if fault.error.kind != Kind::NotFound => return Err(fault.error.clone()),
-            _ => {}
-        }
-        match ask(Reference::Digest(pin)).await {
-            Ok(fetched) => Ok(fetched),
-            Err(fault) if fault.error.kind == Kind::NotFound => match tagged {
-                Ok(fetched) => Err(self.not_the_pinned(&fetched.digest)),
-                Err(fault) => Err(fault.error),
-            },
-            Err(fault) => Err(fault.error),
-        }
+            Ok(fetched) => self.not_the_pinned(&fetched.digest),
+            Err(error) if error.kind == Kind::NotFound => error,
+            Err(error) => return Err(error),
+        };
+        ask(Reference::Digest(pin))
+            .await
+            .map_err(|fault| match fault.error.kind {
+                Kind::NotFound => other,
+                _ => fault.error,
+            })
     }
 
     fn check_pin(&self, digest: &Digest) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! The blobs of one pull: those that are missing, all at a time, each shared with whoever fetches it too.
 
 use futures::{
-    StreamExt as _,
+    StreamExt as _, future,
     stream::{BoxStream, SelectAll},
 };
 use tokio_stream::wrappers::WatchStream;
@@ -53,14 +53,17 @@ impl Fetch<'_> {
         let shown = shown.chain(missing.iter().map(|layer| progress(layer, 0))).collect();
         self.reporter.report(Event::Entered(Phase::Downloading(shown))).await;
         let mut room = self.reserve(&missing)?;
-        let tracks = missing
+        let mut tracks: Vec<_> = missing
             .into_iter()
             .map(|layer| {
                 let download = self.begin(&layer, room.as_mut());
                 Track::new(layer, download)
             })
             .collect();
-        self.follow(tracks, &there).await
+        let followed = self.reporter.unless_stopped(self.follow(&mut tracks, &there)).await;
+        // What came is recorded before the pull ends, so that the next one goes on there.
+        future::join_all(tracks.into_iter().map(|track| track.download.cancel())).await;
+        followed
     }
 
     /// Room for what is missing of the blobs that nobody fetches yet: all of it before the first byte.
@@ -84,7 +87,7 @@ impl Fetch<'_> {
     }
 
     /// To the end of all, or to the first failure; then the others are let go, and what they have stays.
-    async fn follow(&self, mut tracks: Vec<Track>, there: &[Layer]) -> Result<(), Error> {
+    async fn follow(&self, tracks: &mut [Track], there: &[Layer]) -> Result<(), Error> {
         let mut changes = SelectAll::new();
         let mut left = tracks.len();
         for (index, track) in tracks.iter().enumerate() {
@@ -106,7 +109,7 @@ impl Fetch<'_> {
                 self.reporter
                     .report(Event::Restarted(state.text.clone().unwrap_or_default()))
                     .await;
-                self.reporter.report(entered(there, &tracks)).await;
+                self.reporter.report(entered(there, tracks)).await;
             } else {
                 self.reporter
                     .count(Event::Layer(progress(&track.layer, state.completed)));

@@ -281,6 +281,7 @@ impl Download {
     }
 
     /// The latest state.
+    #[cfg(test)]
     pub(crate) fn state(&self) -> State {
         self.state.borrow().clone()
     }
@@ -296,6 +297,7 @@ impl Download {
     }
 
     /// Waits until the state is another than it was, or has ended. Cancel-safe.
+    #[cfg(test)]
     pub(crate) async fn changed(&mut self) -> State {
         let closed = self.state.changed().await.is_err();
         let mut state = self.state();
@@ -306,6 +308,7 @@ impl Download {
     }
 
     /// Waits for the end. Cancel-safe.
+    #[cfg(test)]
     pub(crate) async fn ended(&mut self) -> Result<bool, Error> {
         let state = self.state.wait_for(|state| state.ended.is_some()).await;
         let ended = state.ok().and_then(|state| state.ended.clone());

@@ -78,17 +78,6 @@ impl Room {
         self.left -= bytes;
         self.space.release(bytes);
     }
-
-    /// A part of it, for one of several files.
-    #[must_use]
-    pub(crate) fn split(&mut self, bytes: u64) -> Self {
-        let left = bytes.min(self.left);
-        self.left -= left;
-        Self {
-            space: self.space.clone(),
-            left,
-        }
-    }
 }
 
 impl Drop for Room {
