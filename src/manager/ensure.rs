@@ -1,7 +1,7 @@
 //! EnsureReady, Pull and CreateFromPath: each is one operation that callers share.
 
 use super::{
-    Manager, ModelSubscription, Outcome, error, execute, request,
+    Manager, ModelStatus, ModelSubscription, Outcome, error, execute, request,
     task::Task,
     work::{OperationKind, first},
 };
@@ -32,7 +32,7 @@ impl Manager {
     /// Fetches a model.
     pub async fn pull(&self, request: request::Pull) -> Result<ModelSubscription, Failure> {
         let on_disconnect = request.on_disconnect;
-        self.start(Task::pull(self, request)?, on_disconnect).await
+        self.start_step(&Task::pull(self, request)?, on_disconnect).await
     }
 
     /// Makes a model from files.
@@ -43,7 +43,27 @@ impl Manager {
         if !self.operations().runs(&task.key()) {
             task.try_open(self).await?;
         }
-        self.start(task, on_disconnect).await
+        self.start_step(&task, on_disconnect).await
+    }
+
+    /// As [`start`](Self::start), for work that is wanted whatever is there. An EnsureReady that it joins may find nothing
+    /// to do; then it is begun anew. Which of both it is shows as soon as the present model was looked at.
+    async fn start_step(&self, task: &Task, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Failure> {
+        loop {
+            let mut following = self.start(task.clone(), on_disconnect).await?;
+            if !following.joined() {
+                return Ok(following);
+            }
+            let planned = |status: &ModelStatus| status.ended.is_some() || status.progress.plan.is_some();
+            let idle = match following.status().wait_for(planned).await {
+                Ok(status) => status.progress.plan.as_ref().is_some_and(|plan| !plan.brings()),
+                Err(_) => false,
+            };
+            let ended = |status: &ModelStatus| status.ended.is_some();
+            if !idle || following.status().wait_for(ended).await.is_err() {
+                return Ok(following);
+            }
+        }
     }
 
     async fn start(&self, task: Task, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Failure> {

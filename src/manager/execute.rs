@@ -79,6 +79,7 @@ pub(super) async fn dry_run(manager: &Manager, task: &Task) -> Result<Outcome, F
 async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Outcome, Stop> {
     progress.report(Event::Entered(Phase::Resolving));
     let (present, plan) = unless_stopped(progress, planned(task)).await?;
+    progress.report(Event::Planned(plan.clone()));
     let mut outcome = Outcome {
         model: present,
         plan,

@@ -39,3 +39,13 @@ pub enum Step {
         level: Level,
     },
 }
+
+// === impl Plan ===
+
+impl Plan {
+    /// Whether something of it stores content.
+    pub fn brings(&self) -> bool {
+        let brings = |step: &Step| matches!(step, Step::Pull { .. } | Step::Create { .. });
+        self.steps.iter().any(brings)
+    }
+}

@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::Plan;
+
 /// The newest phases that a snapshot keeps.
 const MAX_PHASES: usize = 32;
 /// Layers or files of one phase that are followed one by one; further ones still count in the sums.
@@ -38,6 +40,8 @@ pub struct Snapshot {
     pub bytes_per_second: Option<u64>,
     /// What the engine says.
     pub engine_text: String,
+    /// Once it is known what is to be done.
+    pub plan: Option<Plan>,
     /// Oldest first, the present one last; the newest 32.
     pub phases: Vec<PhaseRecord>,
     /// The present phase.
@@ -113,6 +117,8 @@ pub enum Event {
     Bytes(u64),
     /// All bytes of the present phase.
     Total(u64),
+    /// What is to be done.
+    Planned(Plan),
     /// The engine said something.
     Text(String),
     /// The work starts over, for this reason.
@@ -133,6 +139,7 @@ impl Snapshot {
             total_bytes: None,
             bytes_per_second: None,
             engine_text: String::new(),
+            plan: None,
             phases: vec![PhaseRecord {
                 phase: Phase::Queued(1).name().to_owned(),
                 start_time,
@@ -166,6 +173,7 @@ impl Snapshot {
             Event::Layer(layer) => self.layer(layer),
             Event::Bytes(completed) => self.completed_bytes = self.completed_bytes.max(completed),
             Event::Total(total) => self.total_bytes = Some(total),
+            Event::Planned(plan) => self.plan = Some(plan),
             Event::Text(text) => self.engine_text = text,
             Event::Restarted(text) => {
                 self.attempt = self.attempt.saturating_add(1);

@@ -224,3 +224,46 @@ async fn work_goes_on_while_one_caller_wants_that() {
     assert_eq!(operation.state(), v1::operation::State::Succeeded);
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_joins_an_ensure_with_nothing_to_do_is_done_all_the_same() {
+    let engine = Scripted::new();
+    engine.put(&"m".parse().unwrap(), "old");
+    let script = engine.script(None);
+    let service = Service::start(engine.clone(), None).await;
+    // The ensure hangs at its look at the engine, and the pull joins it there.
+    engine.set_silent(true);
+    let mut client = service.client().await;
+    let ensure = v1::EnsureReadyRequest {
+        model: "m".into(),
+        ..Default::default()
+    };
+    let mut ensured = soon(client.ensure_ready(ensure)).await.unwrap().into_inner();
+    assert!(soon(ensured.message()).await.unwrap().is_some());
+    let mut other = service.client().await;
+    let pulled = tokio::spawn(async move { soon(other.pull(pull("m"))).await.unwrap().into_inner() });
+    let mut operations = service.operations().await;
+    let asked = v1::OperationsListRequest::default();
+    assert_eq!(
+        soon(operations.list(asked))
+            .await
+            .unwrap()
+            .into_inner()
+            .operations
+            .len(),
+        1
+    );
+    engine.set_silent(false);
+    let mut pulled = soon(pulled).await.unwrap();
+    script.succeed(&"m".parse().unwrap(), "new").await;
+    let mut result = None;
+    while let Some(message) = soon(pulled.message()).await.unwrap() {
+        result = Some(message);
+    }
+    let Some(v1::pull_response::Event::Result(result)) = result.unwrap().event else {
+        panic!("no result")
+    };
+    assert!(result.changed);
+    assert_eq!(engine.pulls(), 1);
+    service.stop().await;
+}

@@ -90,7 +90,7 @@ impl Partial {
 
     /// Makes the whole file durable.
     pub(super) fn sync(&self) -> Result<(), Failed> {
-        let failed = |error| Failed::Error(self.store.write_failed("open a partial file", 0, error));
+        let failed = |error| Failed::Error(self.store.write_failed("sync what it stored", 0, error));
         self.file.sync_data().map_err(failed)
     }
 
