@@ -210,9 +210,8 @@ impl Snapshot {
         if self.phases.len() > MAX_PHASES {
             self.phases.remove(0);
         }
+        (self.completed_bytes, self.total_bytes) = phase.bytes();
         self.phase = phase;
-        self.completed_bytes = 0;
-        self.total_bytes = None;
         self.bytes_per_second = None;
         self.samples.clear();
     }
@@ -278,6 +277,20 @@ impl Snapshot {
 // === impl Phase ===
 
 impl Phase {
+    /// What its layers come to: bytes completed, and all when that is known of each.
+    fn bytes(&self) -> (u64, Option<u64>) {
+        let (Self::Uploading(layers) | Self::Downloading(layers)) = self else {
+            return (0, None);
+        };
+        let completed = layers
+            .iter()
+            .fold(0, |sum: u64, layer| sum.saturating_add(layer.completed_bytes));
+        let total = layers
+            .iter()
+            .try_fold(0, |sum: u64, layer| sum.checked_add(layer.total_bytes?));
+        (completed, total.filter(|_| !layers.is_empty()))
+    }
+
     /// As the API spells it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
 use model_control::{
-    backend::{Backend as _, Kind, PullSpec},
+    backend::{Backend as _, Kind, Next, PullSpec},
     gguf::{TensorKind, build::Builder},
     model::Capability,
     source::Source,
@@ -86,15 +86,18 @@ async fn what_the_engine_cannot_do_says_what_can() {
         digest: None,
         insecure: false,
     };
-    let Err(error) = scene.engine.pull(pull).await else {
-        panic!("it pulls");
+    let mut call = scene.engine.pull(pull).await.unwrap();
+    let error = loop {
+        if let Next::Ended(ended) = call.next().await {
+            break ended.unwrap_err();
+        }
     };
-    assert_eq!(error.kind, Kind::Cannot(Capability::Pull));
-    assert!(
-        error.message.contains("this version creates models from files"),
-        "{}",
-        error.message
+    assert_eq!(
+        error.kind,
+        Kind::RegistryNotAllowed,
+        "a store that is opened plainly asks nobody"
     );
+    assert!(error.message.contains("--allow-registry"), "{}", error.message);
     assert_eq!(scene.engine.endpoint(), "embedded");
     assert_eq!(scene.engine.probe().await.unwrap(), env!("CARGO_PKG_VERSION"));
 }

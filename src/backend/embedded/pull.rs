@@ -15,9 +15,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use tokio::sync::Semaphore;
-
-use self::fetch::Fetch;
+use self::{fetch::Fetch, turns::Turns};
 use super::{
     super::{Call, Done, Error, Kind, PullSpec, call},
     Pulling,
@@ -38,6 +36,7 @@ use crate::{
 mod check;
 mod fetch;
 mod made;
+mod turns;
 
 /// How often a pull starts over when another process removes its blobs.
 const ATTEMPTS: usize = 2;
@@ -48,7 +47,7 @@ pub(super) struct Pulls {
     store: Arc<Store>,
     registry: Registry,
     downloads: Downloads,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
 }
 
 /// One pull.
@@ -81,7 +80,7 @@ impl Pulls {
             downloads: Downloads::new(Arc::clone(&store), limits),
             store,
             registry: pulling.registry,
-            turns: Arc::new(Semaphore::new(pulling.at_a_time)),
+            turns: Arc::new(Turns::new(pulling.at_a_time)),
         }
     }
 
@@ -96,15 +95,8 @@ impl Pulls {
 
 impl Job {
     async fn run(self) -> Result<Done, Error> {
-        let turns = Arc::clone(&self.pulls.turns);
-        if turns.available_permits() == 0 {
-            self.reporter.report(Event::Entered(Phase::Queued(1))).await;
-        }
-        // Never closed.
-        let turn = self
-            .reporter
-            .unless_stopped(async { Ok(turns.acquire_owned().await.ok()) });
-        let _turn = turn.await?;
+        let turn = async { Ok(self.pulls.turns.take(&self.reporter).await) };
+        let _turn = self.reporter.unless_stopped(turn).await?;
         for _ in 0..ATTEMPTS {
             if let Some(done) = self.attempt().await? {
                 return Ok(done);

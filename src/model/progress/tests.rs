@@ -68,6 +68,28 @@ fn the_rate_follows_the_last_seconds_and_gives_the_rest() {
 }
 
 #[test]
+fn what_layers_have_from_before_counts_and_is_no_speed() {
+    let layer = |completed_bytes: u64| Layer {
+        digest: completed_bytes.to_string(),
+        completed_bytes,
+        total_bytes: Some(1000),
+        ..Layer::default()
+    };
+    let phase = Phase::Downloading(vec![layer(1000), layer(600)]);
+    let snapshot = folded([Event::Entered(phase)]);
+    assert_eq!((snapshot.completed_bytes, snapshot.total_bytes), (1600, Some(2000)));
+    let snapshot = snapshot.fold(
+        Event::Layer(Layer {
+            digest: "600".to_owned(),
+            ..layer(700)
+        }),
+        Duration::from_secs(2),
+    );
+    assert_eq!(snapshot.completed_bytes, 1700);
+    assert!(snapshot.bytes_per_second.is_none_or(|rate| rate <= 100), "{snapshot:?}");
+}
+
+#[test]
 fn phases_are_kept_up_to_their_bound() {
     let phases = [Phase::Parsing, Phase::Writing];
     let snapshot = folded((0..100).map(|n| Event::Entered(phases[n % 2].clone())));

@@ -41,49 +41,62 @@ struct Track {
 impl Fetch<'_> {
     /// Returns when all of them are whole blobs of the store.
     pub(super) async fn all(&self, layers: Vec<Layer>) -> Result<(), Error> {
-        let store = std::sync::Arc::clone(&self.pulls.store);
-        let looked = tokio::task::spawn_blocking(move || {
-            let there = |layer: &Layer| blobs::present(store.layout(), &layer.digest, layer.size);
-            layers.into_iter().partition::<Vec<_>, _>(there)
-        });
-        let (there, missing) = looked.await.map_err(|error| {
-            Error::new(Kind::Internal, "the store failed by a fault of this service").because(error)
-        })?;
-        let shown = there.iter().map(|layer| progress(layer, layer.size));
-        let shown = shown.chain(missing.iter().map(|layer| progress(layer, 0))).collect();
-        self.reporter.report(Event::Entered(Phase::Downloading(shown))).await;
-        let mut room = self.reserve(&missing)?;
+        let (there, missing) = self.look(layers).await?;
+        // All of it before the first byte.
+        let need = missing.iter().fold(0, |sum: u64, (_, need)| sum.saturating_add(*need));
+        let mut room = match need {
+            0 => None,
+            need => Some(self.pulls.store.reserve(need)?),
+        };
         let mut tracks: Vec<_> = missing
             .into_iter()
-            .map(|layer| {
-                let download = self.begin(&layer, room.as_mut());
-                Track::new(layer, download)
-            })
+            .map(|(layer, need)| self.begin(layer, need, room.as_mut()))
             .collect();
+        self.reporter.report(entered(&there, &tracks)).await;
         let followed = self.reporter.unless_stopped(self.follow(&mut tracks, &there)).await;
         // What came is recorded before the pull ends, so that the next one goes on there.
         future::join_all(tracks.into_iter().map(|track| track.download.cancel())).await;
         followed
     }
 
-    /// Room for what is missing of the blobs that nobody fetches yet: all of it before the first byte.
-    fn reserve(&self, missing: &[Layer]) -> Result<Option<Room>, Error> {
-        let need = missing
-            .iter()
-            .map(|layer| self.pulls.downloads.needed_room(&blob(layer)))
-            .fold(0, u64::saturating_add);
-        if need == 0 {
-            return Ok(None);
-        }
-        self.pulls.store.reserve(need).map(Some)
+    /// Those that are whole, and those that are not with the room that each needs: none when somebody fetches it.
+    async fn look(&self, layers: Vec<Layer>) -> Result<(Vec<Layer>, Vec<(Layer, u64)>), Error> {
+        let pulls = self.pulls.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let layout = pulls.store.layout();
+            let there = |layer: &Layer| blobs::present(layout, &layer.digest, layer.size);
+            let (there, missing): (_, Vec<_>) = layers.into_iter().partition(there);
+            let missing = missing.into_iter().map(|layer| {
+                let need = pulls.downloads.needed_room(&blob(&layer));
+                (layer, need)
+            });
+            (there, missing.collect())
+        });
+        looked
+            .await
+            .map_err(|error| Error::new(Kind::Internal, "the store failed by a fault of this service").because(error))
     }
 
-    fn begin(&self, layer: &Layer, room: Option<&mut Room>) -> Download {
+    fn begin(&self, layer: Layer, need: u64, room: Option<&mut Room>) -> Track {
         let Self { pulls, spec, .. } = self;
-        let need = pulls.downloads.needed_room(&blob(layer));
-        let remote = pulls.registry.blob(&spec.name, layer, spec.insecure);
+        let remote = pulls.registry.blob(&spec.name, &layer, spec.insecure);
         let room = room.map(|room| room.split(need));
-        pulls.downloads.fetch(blob(layer), remote, room)
+        let download = pulls.downloads.fetch(blob(&layer), remote, room);
+        let state = download.states().borrow().clone();
+        // What lies there from before is shown from the start: it is no speed.
+        let before = if download.joined() {
+            0
+        } else {
+            layer.size.saturating_sub(need)
+        };
+        Track {
+            layer,
+            download,
+            own: false,
+            attempt: state.attempt,
+            completed: state.completed.max(before),
+            ended: false,
+        }
     }
 
     /// To the end of all, or to the first failure; then the others are let go, and what they have stays.
@@ -127,10 +140,9 @@ impl Fetch<'_> {
                 // Another pull's registry does not have it, or its pull was stopped: ours may.
                 Some(Err(_)) if track.download.joined() && !track.own => {
                     let layer = track.layer.clone();
-                    let download = self.begin(&layer, None);
                     tracks[index] = Track {
                         own: true,
-                        ..Track::new(layer, download)
+                        ..self.begin(layer.clone(), layer.size, None)
                     };
                     changes.push(tracks[index].changes(index));
                 }
@@ -144,17 +156,6 @@ impl Fetch<'_> {
 // === impl Track ===
 
 impl Track {
-    fn new(layer: Layer, download: Download) -> Self {
-        Self {
-            layer,
-            download,
-            own: false,
-            attempt: 0,
-            completed: 0,
-            ended: false,
-        }
-    }
-
     fn changes(&self, index: usize) -> BoxStream<'static, (usize, State)> {
         WatchStream::new(self.download.states())
             .map(move |state| (index, state))
