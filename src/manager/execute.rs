@@ -242,7 +242,9 @@ fn failed(task: &Task, error: &Error) -> Failure {
 impl Progress {
     fn report(&self, event: Event) {
         let at = self.start.elapsed();
-        if let Event::Entered(phase) = &event {
+        if let Event::Entered(phase) = &event
+            && self.reporter.look(|snapshot| snapshot.phase.name() != phase.name())
+        {
             tracing::info!(phase = phase.name(), "operation entered a phase");
         }
         self.reporter.report(|snapshot: Snapshot| snapshot.fold(event, at));
