@@ -155,8 +155,17 @@ impl From<&Status> for Fault {
         let details = status.get_error_details();
         // What tonic's own channel says when the deadline that we set has passed.
         let expired = status.code() == Code::Cancelled && status.message() == "Timeout expired";
-        let code = if expired { Code::DeadlineExceeded } else { status.code() };
-        let mut fault = Self::local(code, status.message());
+        // A status with a cause is the channel's own: no server said it. Its words are HTTP/2's.
+        let lost = !expired && details.error_info().is_none() && std::error::Error::source(status).is_some();
+        let (code, message) = match status.message() {
+            message if expired => (Code::DeadlineExceeded, message.to_owned()),
+            message if lost => (
+                Code::Unavailable,
+                format!("the connection to the server was lost: {message}"),
+            ),
+            message => (status.code(), message.to_owned()),
+        };
+        let mut fault = Self::local(code, message);
         if fault.message.is_empty() {
             code.description().clone_into(&mut fault.message);
         }
