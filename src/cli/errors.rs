@@ -6,7 +6,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{DEFAULT_SERVER, json::harmless, text};
+use super::{DEFAULT_SERVER, text};
 use crate::grpc::proto::v1;
 
 mod advice;
@@ -146,7 +146,7 @@ impl Fault {
             // As the protobuf mapping writes a Duration.
             object["retryAfter"] = json!(format!("{}s", delay.as_secs_f64()));
         }
-        harmless(object.to_string())
+        text::harmless_json(object.to_string())
     }
 }
 

@@ -29,27 +29,7 @@ pub(super) fn render<M: prost::Message>(name: &str, message: &M) -> Result<Strin
         )
         .map_err(|e| fault(&e))?;
     let json = String::from_utf8(bytes).map_err(|e| fault(&e))?;
-    Ok(harmless(json))
-}
-
-/// JSON without characters that could drive a terminal.
-pub(super) fn harmless(json: String) -> String {
-    use std::fmt::Write as _;
-    if !json.chars().any(text::unsafe_on_terminal) {
-        return json;
-    }
-    let mut escaped = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        if text::unsafe_on_terminal(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                let _infallible = write!(escaped, "\\u{unit:04x}");
-            }
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
+    Ok(text::harmless_json(json))
 }
 
 #[cfg(test)]

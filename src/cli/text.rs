@@ -124,6 +124,26 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "want more than nothing and at most a day".to_owned())
 }
 
+/// JSON without characters that could drive a terminal.
+pub(super) fn harmless_json(json: String) -> String {
+    use std::fmt::Write as _;
+    if !json.chars().any(unsafe_on_terminal) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if unsafe_on_terminal(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _infallible = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

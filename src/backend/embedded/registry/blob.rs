@@ -1,6 +1,6 @@
 //! A range of a blob, one try.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,25 +29,30 @@ const MAX_VALIDATOR: usize = 256;
 
 /// A blob at its registry.
 #[derive(Debug)]
-pub(super) struct Blob {
+struct Blob {
     registry: Registry,
     name: ModelName,
     layer: Layer,
     insecure: bool,
 }
 
-// === impl Blob ===
+// === impl Registry ===
 
-impl Blob {
-    pub(super) fn new(registry: Registry, name: &ModelName, layer: &Layer, insecure: bool) -> Self {
-        Self {
-            registry,
+impl Registry {
+    /// A blob that a manifest of this model names. Asks nothing yet.
+    pub(crate) fn blob(&self, name: &ModelName, layer: &Layer, insecure: bool) -> Arc<dyn Remote> {
+        Arc::new(Blob {
+            registry: self.clone(),
             name: name.clone(),
             layer: layer.clone(),
             insecure,
-        }
+        })
     }
+}
 
+// === impl Blob ===
+
+impl Blob {
     /// Where the body begins and the total that was told, from the head of the answer.
     fn place_in_blob(&self, range: &Range<u64>, response: &Response, place: &Place<'_>) -> Result<Told, Fault> {
         let headers = response.headers();

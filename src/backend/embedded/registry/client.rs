@@ -8,19 +8,15 @@ use tokio::time::sleep;
 
 use super::{
     auth::{Auth, Scope},
-    blob::Blob,
     document::Document,
     fault::{self, Place, Thing},
     guard::Net,
-    remote::{Fault, Remote, Retry},
+    remote::{Fault, Retry},
     settings::{Settings, SettingsError},
     wire::{Ask, Use, Wire},
 };
 use crate::{
-    backend::{
-        Error, Kind,
-        embedded::store::manifest::{Layer, MAX_MANIFEST},
-    },
+    backend::{Error, Kind, embedded::store::manifest::MAX_MANIFEST},
     model::{Digest, ModelName},
 };
 
@@ -151,11 +147,6 @@ impl Registry {
             digest,
             document,
         })
-    }
-
-    /// A blob that a manifest of this model names. Asks nothing yet.
-    pub(crate) fn blob(&self, name: &ModelName, layer: &Layer, insecure: bool) -> Arc<dyn Remote> {
-        Arc::new(Blob::new(self.clone(), name, layer, insecure))
     }
 
     pub(super) fn scope(&self, name: &ModelName, insecure: bool) -> Result<Scope, Fault> {
