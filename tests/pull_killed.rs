@@ -10,12 +10,7 @@ mod registry;
 #[path = "support/service.rs"]
 mod service;
 
-use std::{
-    env, fs,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{env, fs, path::Path, sync::atomic::Ordering, time::Duration};
 
 use model_control::{
     grpc::proto::v1::{
