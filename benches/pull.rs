@@ -76,14 +76,23 @@ fn main() {
 /// A large file, and what a shell would do.
 async fn large() {
     let mib_size = setting("MIB", 2048);
-    let Some(world) = World::with(mib_size).await else { return };
+    let Some(world) = World::with(mib_size).await else {
+        return;
+    };
     let service = world.start(&[world.registry.address.to_string()], &[]);
     let mut client = client(&service).await;
     client.list(ListRequest::default()).await.unwrap();
     let idle = Memory::of(service.pid());
 
-    let [mut ours, mut shell, mut wall, mut ours_cpu, mut shell_cpu, mut cpu, mut anonymous] =
-        std::array::from_fn(|_| Samples::default());
+    let [
+        mut ours,
+        mut shell,
+        mut wall,
+        mut ours_cpu,
+        mut shell_cpu,
+        mut cpu,
+        mut anonymous,
+    ] = std::array::from_fn(|_| Samples::default());
     for round in 0..setting("ROUNDS", 5) {
         let mut pull = async || {
             let (watch, busy, start) = (Watch::begin(service.pid()), busy(service.pid()), Instant::now());
@@ -151,9 +160,11 @@ async fn spread() {
 
 /// Killed half-way.
 async fn resumed() {
-    let Some(world) = World::with(RESUMED).await else { return };
+    let Some(world) = World::with(RESUMED).await else {
+        return;
+    };
     for (road, rate) in [("25 MB/s a connection", Some(RATE)), ("as fast as it goes", None)] {
-        let [mut again, mut sockets] = std::array::from_fn(|_| Samples::default());
+        let [mut again, mut taken, mut sockets] = std::array::from_fn(|_| Samples::default());
         for _ in 0..setting("ROUNDS", 5).min(3) {
             let relay = Relay::to(&world.registry, rate).await;
             let front = Front::before(&world.registry, relay.address).await;
@@ -162,24 +173,35 @@ async fn resumed() {
             while relay.sent.load(Ordering::Relaxed) < world.size / 2 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            sockets.push(unread(relay.address.port()) as f64 / world.size as f64 * 100.0);
+            // Stopped first: the sockets fill, and then it is known what the service had taken of all that was sent.
+            let moment = relay.sent.load(Ordering::Relaxed);
+            shell(&format!("kill -STOP {}", service.pid()));
+            let filled = still(&relay).await;
+            let unread = unread(relay.address.port());
             service.kill();
             drop(stream);
             let service = world.start(&hosts(&front, &relay), &[]);
             follow(begin(&mut client(&service).await, &through(&front)).await).await;
             let sent = relay.sent.load(Ordering::Relaxed);
-            again.push((sent as f64 / world.size as f64 - 1.0) * 100.0);
+            let share = |bytes: u64| bytes as f64 / world.size as f64 * 100.0;
+            let twice = sent - world.size;
+            again.push(share(twice.saturating_sub(filled - moment)));
+            taken.push(share(twice.saturating_sub(unread)));
+            sockets.push(share(unread.saturating_sub(filled - moment)));
             world.forget();
         }
-        let what = format!("{RESUMED} MiB killed half-way, {road}: sent again");
-        row(&what, again.of("%"), "at most 2 %");
+        row(&format!("{RESUMED} MiB killed half-way, {road}"), "", "");
+        row("  sent again", again.of("%"), "");
         row("  of that unread in sockets at the kill", sockets.of("%"), "");
+        row("  taken by the service and fetched again", taken.of("%"), "at most 2 %");
     }
 }
 
 /// A thousand callers of one pull.
 async fn watched() {
-    let Some(world) = World::with(WATCHED).await else { return };
+    let Some(world) = World::with(WATCHED).await else {
+        return;
+    };
     for (connections, streams) in [(1, 1), (CONNECTIONS, STREAMS)] {
         let relay = Relay::to(&world.registry, Some(SLOW)).await;
         let front = Front::before(&world.registry, relay.address).await;
@@ -320,13 +342,31 @@ fn busy(pid: u32) -> f64 {
     ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
 }
 
+/// Waits until a relay sends no more: what it has sent then.
+async fn still(relay: &Relay) -> u64 {
+    let mut before = relay.sent.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = relay.sent.load(Ordering::Relaxed);
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
 /// Bytes that lie in the sockets of callers of a loopback port; zero where the system does not tell.
 fn unread(port: u16) -> u64 {
     let told = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
     let (from, waiting) = (format!(":{port:04X}"), |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let queues = fields.get(4)?.split_once(':')?;
-        Some((fields.get(1)?.to_string(), fields.get(2)?.to_string(), queues.0.to_owned(), queues.1.to_owned()))
+        Some((
+            fields.get(1)?.to_string(),
+            fields.get(2)?.to_string(),
+            queues.0.to_owned(),
+            queues.1.to_owned(),
+        ))
     });
     let bytes = |hex: &str| u64::from_str_radix(hex, 16).unwrap_or(0);
     let lines = told.iter().flat_map(|told| told.lines().skip(1));
