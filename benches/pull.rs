@@ -100,7 +100,7 @@ async fn large() {
             follow(begin(&mut client, &name).await).await;
             let seconds = start.elapsed().as_secs_f64();
             let busy = self::busy(service.pid()) - busy;
-            anonymous.push(watch.most().anonymous as f64);
+            anonymous = anonymous.max(watch.most().anonymous);
             world.forget();
             (seconds, busy)
         };
@@ -129,7 +129,7 @@ async fn large() {
     let above = |most: u64, before: u64| mib(most.saturating_sub(before));
     let resident = above(end.peak, idle.resident);
     row("most resident above that", resident, "at most 48 MiB");
-    let anonymous = above(anonymous.max() as u64, idle.anonymous);
+    let anonymous = above(anonymous, idle.anonymous);
     row("most anonymous above idle", anonymous, "");
 }
 

@@ -12,8 +12,8 @@ pub(crate) struct Limits {
     /// Bytes that one request asks for at most, at least 1. Default 16 MiB.
     pub(crate) part: u64,
     /// Bytes that one request asks for at least, 1 to `part`. A blob of fewer comes with one request, and towards the end
-    /// of a blob the parts shrink to this, so that all connections end together. Default 1 MiB: on a slow connection a
-    /// larger last part is waited for alone, a smaller one costs more turns than it saves.
+    /// of a blob the parts shrink to this, so that all connections end together. Default 1 MiB: over
+    /// slow connections the last part is waited for alone, and each request costs a round trip.
     pub(crate) smallest_part: u64,
     /// Bytes that a connection gathers before they are written, at least 1. Default 256 KiB.
     pub(crate) batch: usize,
