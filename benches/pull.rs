@@ -84,15 +84,9 @@ async fn large() {
     client.list(ListRequest::default()).await.unwrap();
     let idle = Memory::of(service.pid());
 
-    let [
-        mut ours,
-        mut shell,
-        mut wall,
-        mut ours_cpu,
-        mut shell_cpu,
-        mut cpu,
-        mut anonymous,
-    ] = std::array::from_fn(|_| Samples::default());
+    let [mut ours, mut shell, mut wall, mut ours_cpu, mut shell_cpu, mut cpu] =
+        std::array::from_fn(|_| Samples::default());
+    let mut anonymous = 0;
     for round in 0..setting("ROUNDS", 5) {
         let mut pull = async || {
             let (watch, busy, start) = (Watch::begin(service.pid()), busy(service.pid()), Instant::now());
