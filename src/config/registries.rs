@@ -47,7 +47,7 @@ pub struct RegistryArgs {
           value_parser = clap::value_parser!(u32).range(1..=64))]
     pub pull_connections: u32,
 
-    /// What one request to a registry asks of a blob, 1MiB to 1024MiB.
+    /// What one request to a registry asks of a blob at most, 1MiB to 1024MiB.
     #[arg(long, value_name = "SIZE", env = "MODEL_CONTROL_PULL_PART_SIZE", default_value = "16MiB",
           value_parser = size(1 << 20, 1 << 30))]
     pub pull_part_size: usize,

@@ -9,15 +9,16 @@ pub(crate) struct Limits {
     pub(crate) connections_per_blob: usize,
     /// Connections of all blobs together, at least 1. Default 24. Each may hold most of a megabyte.
     pub(crate) connections: usize,
-    /// Bytes that one request asks for at most, at least 1. Default 64 MiB.
+    /// Bytes that one request asks for at most, at least 1. Default 16 MiB.
     pub(crate) part: u64,
     /// Bytes that one request asks for at least, 1 to `part`. A blob of fewer comes with one request, and towards the end
-    /// of a blob the parts shrink to this, so that all connections end together. Default 4 MiB.
+    /// of a blob the parts shrink to this, so that all connections end together. Default 1 MiB: over
+    /// slow connections the last part is waited for alone, and each request costs a round trip.
     pub(crate) smallest_part: u64,
     /// Bytes that a connection gathers before they are written, at least 1. Default 256 KiB.
     pub(crate) batch: usize,
-    /// Bytes written after which a small blob's partial file is recorded, at least 1; for larger ones it is 1/160 of the
-    /// blob up to 64 MiB. A killed process loses at most twice that and a batch a connection. Default 4 MiB.
+    /// Bytes written after which a small blob's partial file is recorded, at least 1; for larger ones it is 1/320 of the
+    /// blob up to 64 MiB. A killed process loses at most twice that and a batch a connection. Default 2 MiB.
     pub(crate) record: u64,
     /// A connection that brings nothing for so long is replaced. Default 20 s.
     pub(crate) stall: Duration,
@@ -58,10 +59,10 @@ impl Default for Limits {
         Self {
             connections_per_blob: 16,
             connections: 24,
-            part: 64 << 20,
-            smallest_part: 4 << 20,
+            part: 16 << 20,
+            smallest_part: 1 << 20,
             batch: 256 << 10,
-            record: 4 << 20,
+            record: 2 << 20,
             stall: Duration::from_secs(20),
             no_progress: Duration::from_mins(5),
             tries: 10,
