@@ -23,7 +23,7 @@ use super::{
     Pulling,
     registry::{
         Document, Fetched, Reference, Registry,
-        transfer::{Downloads, Limits},
+        transfer::Downloads,
     },
     store::{
         self, Commit, Committed, Store, blobs,
@@ -69,16 +69,8 @@ struct Wanted {
 
 impl Pulls {
     pub(super) fn new(store: Arc<Store>, pulling: Pulling) -> Self {
-        let defaults = Limits::default();
-        let limits = Limits {
-            connections_per_blob: pulling.connections,
-            connections: defaults.connections.max(pulling.connections),
-            part: pulling.part_bytes,
-            smallest_part: defaults.smallest_part.min(pulling.part_bytes),
-            ..defaults
-        };
         Self {
-            downloads: Downloads::new(Arc::clone(&store), limits),
+            downloads: Downloads::new(Arc::clone(&store), pulling.limits),
             store,
             registry: pulling.registry,
             turns: Arc::new(Semaphore::new(pulling.at_a_time)),
