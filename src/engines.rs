@@ -16,7 +16,9 @@ use std::{
 use crate::{
     backend::{
         Backend,
-        embedded::{Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings, SettingsError, TransferLimits},
+        embedded::{
+            Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings, SettingsError, TransferLimits,
+        },
     },
     config::{self, Config, Framework, Registries, RegistryHost},
     model::Digest,

@@ -202,9 +202,8 @@ impl Snapshot {
         if self.phases.len() > MAX_PHASES {
             self.phases.remove(0);
         }
+        (self.completed_bytes, self.total_bytes) = phase.bytes();
         self.phase = phase;
-        self.completed_bytes = 0;
-        self.total_bytes = None;
         self.bytes_per_second = None;
         self.samples.clear();
     }
@@ -270,6 +269,18 @@ impl Snapshot {
 // === impl Phase ===
 
 impl Phase {
+    /// Of a transfer that knows its layers when it begins: the bytes that are there, and all of them.
+    fn bytes(&self) -> (u64, Option<u64>) {
+        let (Self::Uploading(layers) | Self::Downloading(layers)) = self else {
+            return (0, None);
+        };
+        let there = layers.iter().map(|layer| layer.completed_bytes);
+        let all = layers.iter().map(|layer| layer.total_bytes);
+        let sum = |sum: u64, more| sum.saturating_add(more);
+        let known = all.reduce(|sum, more| Some(sum?.saturating_add(more?)));
+        (there.fold(0, sum), known.flatten())
+    }
+
     /// As the API spells it.
     pub fn name(&self) -> &'static str {
         match self {

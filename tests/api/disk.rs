@@ -18,7 +18,6 @@ use super::{
 /// What the store keeps free beside the content.
 const MARGIN: u64 = MIB;
 
-
 fn places(disk: &Path) -> Places {
     Places {
         store: disk.join("store"),

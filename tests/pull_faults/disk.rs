@@ -74,9 +74,17 @@ async fn inside_overtaken() {
     world.hub.good();
     gate.open();
     let status = calls::pulled(stream).await.unwrap_err();
-    assert_eq!(calls::told(&status), calls::is(Code::ResourceExhausted, "DISK_FULL"), "{status:?}");
+    assert_eq!(
+        calls::told(&status),
+        calls::is(Code::ResourceExhausted, "DISK_FULL"),
+        "{status:?}"
+    );
     let (need, have) = bytes(&status);
-    assert!(need > have && need <= file.len() as u64, "{need} of {} needed, {have} free", file.len());
+    assert!(
+        need > have && need <= file.len() as u64,
+        "{need} of {} needed, {have} free",
+        file.len()
+    );
     world.assert_whole(&stored, &listed).await;
     fs::remove_file(disk.join("other")).unwrap();
     world.mends("m").await;
@@ -88,11 +96,11 @@ fn a_store_that_cannot_be_written_is_told_and_left_as_it_was() {
     on_a_small_disk("disk::inside_read_only", "size=16m");
 }
 
-fn remount(disk: &Path, how: &str) {
-    let options = format!("remount,{how}");
-    let mounted = Command::new("mount")
-        .args(["-o", &options])
-        .arg(disk)
+/// Nobody who opens files of the store by their paths can write any more.
+fn mount(arguments: &[&str], store: &Path) {
+    let mounted = Command::new(arguments[0])
+        .args(&arguments[1..])
+        .arg(store)
         .stdin(Stdio::null())
         .status();
     assert!(mounted.unwrap().success());
@@ -103,9 +111,11 @@ fn remount(disk: &Path, how: &str) {
 async fn inside_read_only() {
     let Some(disk) = disk() else { return };
     let world = on(&disk).await;
-    remount(&disk, "ro");
+    let store = &world.store;
+    mount(&["mount", "--bind", store.to_str().unwrap()], store);
+    mount(&["mount", "-o", "remount,bind,ro"], store);
     world.fails("m", Code::Internal, "INTERNAL").await;
-    remount(&disk, "rw");
+    mount(&["umount"], store);
     world.mends("m").await;
     world.service.stop().await;
 }

@@ -1,11 +1,6 @@
 //! The same way by EnsureReady.
 
-use super::{
-    calls,
-    hub::gguf,
-    support::*,
-    world::World,
-};
+use super::{calls, hub::gguf, support::*, world::World};
 
 fn steps(result: &v1::EnsureReadyResult) -> Vec<v1::plan::step::Step> {
     let plan = result.plan.clone().unwrap();
@@ -22,7 +17,10 @@ async fn an_absent_model_is_pulled_and_a_present_one_asks_nobody() {
         ..world.ensuring("m")
     };
     let planned = calls::ensured(&mut client, dry.clone()).await.unwrap();
-    assert!(matches!(&steps(&planned)[0], v1::plan::step::Step::Pull(_)), "{planned:?}");
+    assert!(
+        matches!(&steps(&planned)[0], v1::plan::step::Step::Pull(_)),
+        "{planned:?}"
+    );
     assert!(!planned.changed && planned.model.is_none());
     assert_eq!(world.hub.requests("/blobs/"), 0);
     assert!(world.list().await.is_empty());
@@ -57,11 +55,21 @@ async fn a_pin_holds() {
     assert_eq!(calls::told(&status), mismatch);
     assert!(world.list().await.is_empty());
 
-    assert!(calls::ensured(&mut client, pinned(first.as_str())).await.unwrap().changed);
+    assert!(
+        calls::ensured(&mut client, pinned(first.as_str()))
+            .await
+            .unwrap()
+            .changed
+    );
     // The tag moves on: nobody asks, for what is pinned is there.
     let second = world.hub.put("m", &gguf(2, 200));
     let asked = world.hub.double.lines().len();
-    assert!(!calls::ensured(&mut client, pinned(first.as_str())).await.unwrap().changed);
+    assert!(
+        !calls::ensured(&mut client, pinned(first.as_str()))
+            .await
+            .unwrap()
+            .changed
+    );
     assert_eq!(world.hub.double.lines().len(), asked);
     // Another pin is fetched, and one that nobody has replaces nothing.
     let result = calls::ensured(&mut client, pinned(second.as_str())).await.unwrap();

@@ -204,7 +204,9 @@ impl Book {
         if let Some(manifest) = self.manifests.get(path) {
             return Answer::ok(manifest.clone()).header("content-type", MANIFEST);
         }
-        let blob = path.rsplit_once("/blobs/").and_then(|(_, digest)| self.blobs.get(digest));
+        let blob = path
+            .rsplit_once("/blobs/")
+            .and_then(|(_, digest)| self.blobs.get(digest));
         match blob {
             Some(blob) => part(seen, blob),
             None => Answer::new(404),

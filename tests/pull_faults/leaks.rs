@@ -55,12 +55,18 @@ async fn faults(world: &World) {
         |_| Answer::ok("<html>"),
         |seen| {
             let wrong = vec![1; gguf(1, 200).len()];
-            if asked(seen).is_some() { part(seen, &wrong) } else { Answer::ok("{") }
+            if asked(seen).is_some() {
+                part(seen, &wrong)
+            } else {
+                Answer::ok("{")
+            }
         },
     ];
     for what in ["/manifests/", "/blobs/"] {
         for fault in faults {
-            world.hub.script(move |seen| seen.path.contains(what).then(|| fault(seen)));
+            world
+                .hub
+                .script(move |seen| seen.path.contains(what).then(|| fault(seen)));
             world.pull(world.request("m")).await.unwrap_err();
         }
     }
@@ -81,12 +87,6 @@ async fn inside() {
     if env::var_os(INSIDE).is_none() {
         return;
     }
-    // What a process opens once, and keeps.
-    let world = World::stocked().await;
-    faults(&world).await;
-    world.mends("m").await;
-    world.service.stop().await;
-    drop((world.client, world.operations, world.hub));
     let before = tasks();
     let mut open = descriptors();
     for _ in 0..ROUNDS {

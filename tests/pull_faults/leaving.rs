@@ -119,7 +119,11 @@ async fn what_callers_leave_goes_on_unless_all_asked_to_cancel_it() {
         drop((one, two));
         assert_eq!(world.hub.double.held(), super::world::CONNECTIONS);
         gate.open();
-        assert_eq!(ended(&world).await.state(), v1::operation::State::Succeeded, "{modes:?}");
+        assert_eq!(
+            ended(&world).await.state(),
+            v1::operation::State::Succeeded,
+            "{modes:?}"
+        );
         assert_eq!(world.hub.asked_bytes(&Digest::of(&file)), file.len());
         assert_eq!(world.list().await.len(), 2);
         world.service.stop().await;

@@ -140,7 +140,10 @@ async fn layers_of_unknown_types_are_kept() {
     let (file, strange) = (gguf(1, 4), b"of the future");
     world.hub.put("new", &file);
     world.hub.put_blob(strange);
-    let layers = [layer(MODEL, &file), layer("application/vnd.ollama.image.future", strange)];
+    let layers = [
+        layer(MODEL, &file),
+        layer("application/vnd.ollama.image.future", strange),
+    ];
     let bytes = text(&manifest(&layers)).into_bytes();
     world.hub.put_manifest("new", bytes.clone());
     let result = world.pull(world.request("new")).await.unwrap();

@@ -62,7 +62,10 @@ async fn progress_runs_forward_to_the_end() {
         }
         assert!(progress.completed_bytes <= progress.total_bytes.unwrap_or(i64::MAX));
     }
-    assert_eq!(phases, ["resolving", "downloading", "parsing", "writing"]);
+    assert_eq!(
+        phases,
+        ["queued", "resolving", "downloading", "parsing", "writing", "verifying"]
+    );
     let model = most.get(Digest::of(&file).as_str());
     assert!(model.is_none_or(|completed| *completed >= bytes(came)));
     world.service.stop().await;
@@ -82,8 +85,14 @@ async fn a_resumed_pull_begins_where_the_last_one_ended() {
     // Nothing more comes, and what is there is shown.
     let (mut stream, gate, more) = world.half_way(&file, request).await;
     gate.open();
-    let told = seen(&mut stream, |progress| layers(progress).is_none_or(|_| progress.completed_bytes > 0)).await;
-    assert!(told.completed_bytes == 0 || told.completed_bytes >= bytes(came + more), "{told:?}");
+    let told = seen(&mut stream, |progress| {
+        layers(progress).is_none_or(|_| progress.completed_bytes > 0)
+    })
+    .await;
+    assert!(
+        told.completed_bytes == 0 || told.completed_bytes >= bytes(came + more),
+        "{told:?}"
+    );
     assert!(calls::pulled(stream).await.unwrap().changed);
     world.service.stop().await;
 }
@@ -120,11 +129,14 @@ async fn a_pull_that_starts_over_says_so() {
     assert_eq!(
         attempts,
         [
+            ("queued", 1),
             ("resolving", 1),
             ("downloading", 1),
+            ("resolving", 2),
             ("downloading", 2),
             ("parsing", 2),
-            ("writing", 2)
+            ("writing", 2),
+            ("verifying", 2)
         ]
     );
     assert!(progress.engine_text.contains("damaged"), "{:?}", progress.engine_text);

@@ -33,7 +33,9 @@ async fn a_redirect_to_where_nobody_should_go_is_not_followed() {
         format!("http://localhost:{port}/"),
         "http://example.com/".to_owned(),
     ];
-    let names = local_names().into_iter().chain(["localhost.".to_owned(), "LOCALHOST".to_owned()]);
+    let names = local_names()
+        .into_iter()
+        .chain(["localhost.".to_owned(), "LOCALHOST".to_owned()]);
     let literals = [
         "127.0.0.1",
         "2130706433",
@@ -75,7 +77,11 @@ async fn a_redirect_that_leads_nowhere_is_told() {
             let world = World::stocked().await;
             world.hub.script(nowhere);
             let status = world.pull(world.request("m")).await.unwrap_err();
-            assert_eq!(calls::told(&status), calls::is(Code::Internal, "BACKEND_PROTOCOL"), "{to:?}");
+            assert_eq!(
+                calls::told(&status),
+                calls::is(Code::Internal, "BACKEND_PROTOCOL"),
+                "{to:?}"
+            );
             world.mends("m").await;
             world.service.stop().await;
         }

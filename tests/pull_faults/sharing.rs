@@ -43,10 +43,13 @@ async fn a_hundred_callers_ask_the_registry_once() {
     // Each byte once.
     let mut ranges: Vec<_> = world.hub.asked(&Digest::of(&file));
     ranges.sort_by_key(asked);
-    let end = ranges.iter().map(|seen| asked(seen).unwrap()).fold(0, |at, (start, end)| {
-        assert_eq!(start, at);
-        end
-    });
+    let end = ranges
+        .iter()
+        .map(|seen| asked(seen).unwrap())
+        .fold(0, |at, (start, end)| {
+            assert_eq!(start, at);
+            end
+        });
     assert_eq!(end, file.len());
     world.service.stop().await;
 }

@@ -45,6 +45,8 @@ pub(crate) struct Ways {
     pub(crate) store: Option<PathBuf>,
     /// How the host is named.
     pub(crate) host: Option<String>,
+    /// How long the first byte of an answer may take.
+    pub(crate) first_byte: Duration,
     pub(crate) tune: fn(&mut Pulling),
 }
 
@@ -100,6 +102,7 @@ impl Default for Ways {
             ca_file: None,
             store: None,
             host: None,
+            first_byte: LONG,
             tune: |_| {},
         }
     }
@@ -127,6 +130,7 @@ impl World {
             ..RegistrySettings::default()
         };
         settings.timeouts.back_off = Duration::from_millis(5);
+        settings.timeouts.first_byte = ways.first_byte;
         let mut pulling = Pulling::from(settings).unwrap();
         let limits = &mut pulling.limits;
         (limits.connections_per_blob, limits.part, limits.smallest_part) = (CONNECTIONS, 64 << 10, 16 << 10);
@@ -251,7 +255,11 @@ impl World {
         let found = listed.iter().find(|listed| listed.canonical_name.starts_with(&name));
         assert!(found.is_some(), "{listed:?}");
         let partial = fs::read_dir(self.store.join(PARTIAL));
-        assert_eq!(partial.map_or(0, Iterator::count), 0, "partial files of whole blobs are left");
+        assert_eq!(
+            partial.map_or(0, Iterator::count),
+            0,
+            "partial files of whole blobs are left"
+        );
     }
 
     /// A store with one model, and another one at the registry.
@@ -317,7 +325,6 @@ impl World {
         came
     }
 }
-
 
 /// The engine of the last service lets go of the store soon after that has ended.
 async fn serve(store: &Path, pulling: &Pulling) -> Service {

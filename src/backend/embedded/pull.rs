@@ -21,10 +21,7 @@ use self::fetch::Fetch;
 use super::{
     super::{Call, Done, Error, Kind, PullSpec, call},
     Pulling,
-    registry::{
-        Document, Fetched, Reference, Registry,
-        transfer::Downloads,
-    },
+    registry::{Document, Fetched, Reference, Registry, transfer::Downloads},
     store::{
         self, Commit, Committed, Store, blobs,
         manifest::{Layer, Manifest},
