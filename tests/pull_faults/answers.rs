@@ -256,6 +256,7 @@ async fn a_token_is_fetched_where_the_registry_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_stops_sending_is_given_up() {
+    type Way = fn(&Seen) -> Answer;
     let hasty = || Ways {
         first_byte: Duration::from_millis(200),
         tune: |pulling| pulling.limits.stall = Duration::from_millis(200),
@@ -272,8 +273,8 @@ async fn a_registry_that_stops_sending_is_given_up() {
         let answer = Answer::ok(&model()[..70_000]);
         answer.header("content-length", model().len().to_string()).then_hang()
     };
-    let faults: [(fn(&Seen) -> Answer, _, _); 2] = [
-        (silent, Code::Unavailable, "REGISTRY_UNREACHABLE"),
+    let faults = [
+        (silent as Way, Code::Unavailable, "REGISTRY_UNREACHABLE"),
         (stuck, Code::DeadlineExceeded, "ENGINE_STALLED"),
     ];
     for (answer, code, wanted) in faults {

@@ -155,12 +155,12 @@ impl Hub {
     }
 
     /// By the tag `latest` and by its digest.
-    pub(crate) fn put_manifest(&self, model: &str, bytes: Vec<u8>) -> Digest {
-        let digest = Digest::of(&bytes);
+    pub(crate) fn put_manifest(&self, model: &str, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
         let mut book = self.book.lock().unwrap();
         for reference in ["latest", digest.as_str()] {
             let path = format!("library/{model}/manifests/{reference}");
-            book.manifests.insert(path, bytes.clone());
+            book.manifests.insert(path, bytes.to_vec());
         }
         digest
     }
@@ -170,7 +170,7 @@ impl Hub {
         self.put_blob(&config());
         self.put_blob(file);
         let manifest = manifest(&[layer(MODEL, file)]);
-        self.put_manifest(model, serde_json::to_vec(&manifest).unwrap())
+        self.put_manifest(model, manifest.to_string().as_bytes())
     }
 
     /// The requests for this blob.

@@ -111,7 +111,7 @@ async fn a_model_that_the_engine_cannot_read_is_not_stored_as_one() {
         let world = World::stocked().await;
         world.hub.put_blob(b"be brief");
         world.hub.put_blob(b"GGUF, or so it says");
-        world.hub.put_manifest("bad", text(&manifest(&layers)).into());
+        world.hub.put_manifest("bad", text(&manifest(&layers)).as_bytes());
         world.fails("bad", Code::InvalidArgument, "MODEL_FILE_INVALID").await;
         world.mends("m").await;
         world.service.stop().await;
@@ -128,7 +128,7 @@ async fn a_plain_file_that_is_no_model_is_not_stored_as_one() {
         "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest::of(b"{}").to_string(), "size": 2},
         "layers": [layer("application/vnd.docker.ai.gguf.v3", bytes)],
     });
-    world.hub.put_manifest("bad", text(&manifest).into());
+    world.hub.put_manifest("bad", text(&manifest).as_bytes());
     world.fails("bad", Code::InvalidArgument, "MODEL_FILE_INVALID").await;
     world.mends("m").await;
     world.service.stop().await;
@@ -145,7 +145,7 @@ async fn layers_of_unknown_types_are_kept() {
         layer("application/vnd.ollama.image.future", strange),
     ];
     let bytes = text(&manifest(&layers)).into_bytes();
-    world.hub.put_manifest("new", bytes.clone());
+    world.hub.put_manifest("new", &bytes);
     let result = world.pull(world.request("new")).await.unwrap();
     assert_eq!(result.model.unwrap().digest, Digest::of(&bytes).to_string());
     let stored = world.stored();

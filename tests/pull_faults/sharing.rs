@@ -63,7 +63,7 @@ async fn a_blob_that_two_models_share_is_fetched_once() {
         layer("application/vnd.ollama.image.system", b"be brief"),
     ];
     let other = manifest(&layers_of_it).to_string();
-    world.hub.put_manifest("other", other.into());
+    world.hub.put_manifest("other", other.as_bytes());
     let (one, gate, came) = world.half_way(&file, world.request("m")).await;
     let mut two = world.begin(world.request("other")).await;
     let digest = Digest::of(&file).to_string();

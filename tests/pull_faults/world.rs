@@ -235,13 +235,14 @@ impl World {
         assert_eq!(self.list().await, listed);
         let now = self.stored();
         for (path, content) in before.iter().filter(|(path, _)| !path.starts_with(PARTIAL)) {
-            assert!(now.get(path) == Some(content), "{path:?} has changed");
+            assert!(now.get(path) == Some(content), "{} has changed", path.display());
         }
         for (path, content) in now {
             let whole = || path == PathBuf::from("blobs").join(Digest::of(&content).to_string().replace(':', "-"));
             assert!(
                 before.contains_key(&path) || path.starts_with(PARTIAL) || whole(),
-                "{path:?} is left"
+                "{} is left",
+                path.display()
             );
         }
     }
