@@ -13,13 +13,18 @@ use model_control::model::Digest;
 /// What a transfer may take to stop.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The newest operation's id.
+pub(crate) async fn newest(world: &World) -> String {
+    let listed = soon(world.operations.clone().list(v1::OperationsListRequest::default())).await;
+    let listed = listed.unwrap().into_inner().operations;
+    let ids = listed.into_iter().map(|operation| operation.operation_id);
+    ids.max().unwrap()
+}
+
 /// The newest operation, once it has ended.
 pub(crate) async fn ended(world: &World) -> v1::Operation {
-    let mut operations = world.operations.clone();
-    let listed = soon(operations.list(v1::OperationsListRequest::default())).await;
-    let listed = listed.unwrap().into_inner().operations;
-    let newest = listed.iter().map(|operation| &operation.operation_id).max().unwrap();
-    let watch = calls::watch(&mut operations, newest).await.unwrap();
+    let newest = newest(world).await;
+    let watch = calls::watch(&mut world.operations.clone(), &newest).await.unwrap();
     calls::ended(watch).await.unwrap()
 }
 
@@ -50,8 +55,10 @@ async fn the_last_caller_that_leaves_stops_the_transfer() {
     let mut two = world.begin(request).await;
     assert!(progress(soon(two.message()).await.unwrap().unwrap()).joined);
     drop(one);
-    // Somebody still wants it: the next snapshot is a heartbeat, and the transfer stands where it stood.
-    soon(two.message()).await.unwrap().unwrap();
+    // Somebody still wants it.
+    let id = newest(&world).await;
+    let operation = calls::get(&mut world.operations.clone(), &id).await.unwrap();
+    assert_eq!(operation.state(), v1::operation::State::Running);
     assert_eq!(world.hub.double.held(), super::world::CONNECTIONS);
     let start = Instant::now();
     drop(two);

@@ -42,6 +42,7 @@ async fn nonsense_is_refused() {
     };
     let digest = |text: &str| with("digest", json!(text));
     let huge = |size: &str| with("size", json!("SIZE")).replace("\"SIZE\"", size);
+    let world = World::stocked().await;
     for bytes in [
         "[]".to_owned(),
         twice,
@@ -58,8 +59,11 @@ async fn nonsense_is_refused() {
         text(&manifest(&[])),
         text(&json!({"schemaVersion": 1, "fsLayers": []})),
     ] {
-        refused(bytes, Code::Internal, "BACKEND_PROTOCOL").await;
+        world.hub.put_manifest("bad", bytes.as_bytes());
+        world.fails("bad", Code::Internal, "BACKEND_PROTOCOL").await;
     }
+    world.mends("m").await;
+    world.service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,12 +8,6 @@ use super::{
     world::{Ways, World},
 };
 
-/// Sends readers of `what` there; nobody is reached.
-async fn refused(what: &'static str, to: String) {
-    let redirect = move |seen: &Seen| seen.path.contains(what).then(|| Answer::redirect(to.clone()));
-    World::fault(redirect, Code::PermissionDenied, "REGISTRY_NOT_ALLOWED").await;
-}
-
 /// Names of this system that stand for loopback.
 fn local_names() -> Vec<String> {
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
@@ -59,12 +53,18 @@ async fn a_redirect_to_where_nobody_should_go_is_not_followed() {
     ];
     let hosts = literals.into_iter().map(str::to_owned).chain(names);
     targets.extend(hosts.map(|host| format!("https://{host}:{port}/x?signature=secret")));
-    for to in &targets {
-        refused("/blobs/", to.clone()).await;
+    let world = World::stocked().await;
+    for what in ["/blobs/", "/manifests/"] {
+        for to in &targets {
+            let to = to.clone();
+            world
+                .hub
+                .script(move |seen| seen.path.contains(what).then(|| Answer::redirect(to.clone())));
+            world.fails("m", Code::PermissionDenied, "REGISTRY_NOT_ALLOWED").await;
+        }
     }
-    for to in &targets[..8] {
-        refused("/manifests/", to.clone()).await;
-    }
+    world.mends("m").await;
+    world.service.stop().await;
     assert_eq!(other.double.lines(), [""; 0]);
 }
 

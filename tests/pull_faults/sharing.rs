@@ -6,6 +6,7 @@ use super::{
     calls,
     double::Answer,
     hub::{Gate, MODEL, asked, gguf, layer, manifest},
+    leaving::newest,
     support::*,
     world::{Ways, World, layers, progress, seen, until},
 };
@@ -91,10 +92,10 @@ async fn a_shared_blob_outlives_the_pull_that_began_it() {
         on_disconnect: v1::OnDisconnect::Cancel.into(),
         ..world.request("m")
     };
-    let (mut one, gate, _) = world.half_way(&file, request).await;
+    let (one, gate, _) = world.half_way(&file, request).await;
+    let id = newest(&world).await;
     let mut two = world.begin(world.request("other")).await;
     seen(&mut two, |progress| progress.completed_bytes > 1000).await;
-    let id = progress(soon(one.message()).await.unwrap().unwrap()).operation_id;
     drop(one);
     let watch = calls::watch(&mut world.operations.clone(), &id).await.unwrap();
     assert_eq!(
@@ -111,15 +112,14 @@ async fn a_shared_blob_outlives_the_pull_that_began_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_content_of_the_same_name_conflicts() {
     let (world, file) = (World::stocked().await, gguf(1, 200));
-    let (mut stream, gate, _) = world.half_way(&file, world.request("m")).await;
+    let (stream, gate, _) = world.half_way(&file, world.request("m")).await;
     let request = v1::PullRequest {
         digest: Digest::of(b"another").to_string(),
         ..world.request("m")
     };
     let status = world.pull(request).await.unwrap_err();
     assert_eq!(calls::told(&status), calls::is(Code::Aborted, "OPERATION_CONFLICT"));
-    let id = progress(soon(stream.message()).await.unwrap().unwrap()).operation_id;
-    assert_eq!(calls::metadata(&status, "operationId"), id);
+    assert_eq!(calls::metadata(&status, "operationId"), newest(&world).await);
     gate.open();
     assert!(calls::pulled(stream).await.unwrap().changed);
     world.service.stop().await;
