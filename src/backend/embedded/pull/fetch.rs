@@ -50,7 +50,9 @@ impl Fetch<'_> {
             Error::new(Kind::Internal, "the store failed by a fault of this service").because(error)
         })?;
         let shown = there.iter().map(|layer| progress(layer, layer.size));
-        let shown = shown.chain(missing.iter().map(|layer| progress(layer, 0))).collect();
+        // Shown from the start, for else it would count in the rate.
+        let came = |layer| progress(layer, self.pulls.downloads.came(&blob(layer)));
+        let shown = shown.chain(missing.iter().map(came)).collect();
         self.reporter.report(Event::Entered(Phase::Downloading(shown))).await;
         let mut room = self.reserve(&missing)?;
         let mut tracks: Vec<_> = missing

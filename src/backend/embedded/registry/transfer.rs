@@ -178,6 +178,15 @@ impl Downloads {
         blob.size.saturating_sub(there)
     }
 
+    /// Bytes of a blob that have come already: of the running download, else of a partial file. Blocks: reads a small file.
+    pub(crate) fn came(&self, blob: &Blob) -> u64 {
+        let running = self.shared.running().get(&blob.digest).map(|it| it.state.clone());
+        match running {
+            Some(state) => state.borrow().completed,
+            None => Resume::read(self.shared.store.layout(), blob).durable.len(),
+        }
+    }
+
     /// Joins the running download of that digest, or begins one from `remote`.
     ///
     /// Who joins shares the fate of the download: when its registry fails for good, all learn that, and each may begin
