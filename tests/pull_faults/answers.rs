@@ -161,6 +161,8 @@ async fn a_resumed_blob_is_fetched_once_more_before_its_data_is_lost() {
 /// What passes, or does not matter.
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_that_pass_are_outlived() {
+    // The one that floods the connection behind whole answers.
+    const FLOODED: usize = 6;
     type Answers = fn(&Seen, usize) -> Option<Answer>;
     let first: [(&str, Answers); 8] = [
         ("/manifests/", |_, number| (number < 2).then(|| Answer::new(503))),
@@ -202,10 +204,13 @@ async fn faults_that_pass_are_outlived() {
             answer
         });
         let result = world.pull(world.request("m")).await;
-        assert!(
-            result.as_ref().is_ok_and(|result| result.changed),
-            "{index}: {result:?}"
-        );
+        // What comes behind an answer may be taken for the next one, which it is not: that is told, and final.
+        let confused = index == FLOODED
+            && result
+                .as_ref()
+                .is_err_and(|status| reason(status) == "BACKEND_PROTOCOL");
+        let whole = result.as_ref().is_ok_and(|result| result.changed);
+        assert!(whole || confused, "{index}: {result:?}");
         world.service.stop().await;
     }
 }
@@ -257,8 +262,8 @@ async fn a_token_is_fetched_where_the_registry_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_stops_sending_is_given_up() {
     type Way = fn(&Seen) -> Answer;
-    let hasty = || Ways {
-        first_byte: Duration::from_millis(200),
+    let hasty = |first_byte| Ways {
+        first_byte,
         tune: |pulling| pulling.limits.stall = Duration::from_millis(200),
         ..Ways::default()
     };
@@ -274,11 +279,16 @@ async fn a_registry_that_stops_sending_is_given_up() {
         answer.header("content-length", model().len().to_string()).then_hang()
     };
     let faults = [
-        (silent as Way, Code::Unavailable, "REGISTRY_UNREACHABLE"),
-        (stuck, Code::DeadlineExceeded, "ENGINE_STALLED"),
+        (
+            silent as Way,
+            Duration::from_millis(200),
+            Code::Unavailable,
+            "REGISTRY_UNREACHABLE",
+        ),
+        (stuck, LONG, Code::DeadlineExceeded, "ENGINE_STALLED"),
     ];
-    for (answer, code, wanted) in faults {
-        let world = World::with(hasty()).await.with_stock().await;
+    for (answer, first_byte, code, wanted) in faults {
+        let world = World::with(hasty(first_byte)).await.with_stock().await;
         world.hub.script(blob(answer));
         world.fails("m", code, wanted).await;
         world.mends("m").await;
