@@ -16,7 +16,9 @@ use std::{
 use crate::{
     backend::{
         Backend,
-        embedded::{Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings, SettingsError},
+        embedded::{
+            Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings, SettingsError, TransferLimits,
+        },
     },
     config::{self, Config, Framework, Registries, RegistryHost},
     model::Digest,
@@ -154,8 +156,11 @@ fn pulling(config: &Registries) -> Result<Pulling, BuildError> {
     Ok(Pulling {
         registry: Registry::new(settings)?,
         at_a_time: config.max_concurrent_pulls,
-        connections: config.pull_connections,
-        part_bytes: config.pull_part_bytes,
+        limits: TransferLimits {
+            connections_per_blob: config.pull_connections,
+            part: config.pull_part_bytes,
+            ..TransferLimits::default()
+        },
     })
 }
 

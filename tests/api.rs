@@ -40,6 +40,8 @@ mod reflection;
 mod scene;
 #[path = "api/shutdown.rs"]
 mod shutdown;
+#[path = "support/small_disk.rs"]
+mod small_disk;
 #[path = "api/support.rs"]
 mod support;
 #[path = "api/turning.rs"]

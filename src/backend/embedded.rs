@@ -14,7 +14,9 @@ mod registry;
 mod store;
 
 pub use self::{
-    registry::{AllowedHost, InvalidHost, Registry, Settings as RegistrySettings, SettingsError},
+    registry::{
+        AllowedHost, InvalidHost, Limits as TransferLimits, Registry, Settings as RegistrySettings, SettingsError,
+    },
     store::OpenError,
 };
 
@@ -32,10 +34,8 @@ pub struct Pulling {
     pub registry: Registry,
     /// Pulls at a time, at least 1.
     pub at_a_time: usize,
-    /// Connections of one blob, at least 1.
-    pub connections: usize,
-    /// Bytes of a blob that one request asks for at most.
-    pub part_bytes: u64,
+    /// Sizes, connections and waits of the transfer.
+    pub limits: TransferLimits,
 }
 
 // === impl Embedded ===
@@ -109,12 +109,10 @@ impl Backend for Embedded {
 impl Pulling {
     /// From the registries that the settings allow, with the defaults of the rest.
     pub fn from(settings: RegistrySettings) -> Result<Self, SettingsError> {
-        let limits = registry::transfer::Limits::default();
         Ok(Self {
             registry: Registry::new(settings)?,
             at_a_time: 8,
-            connections: limits.connections_per_blob,
-            part_bytes: limits.part,
+            limits: TransferLimits::default(),
         })
     }
 }

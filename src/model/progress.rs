@@ -277,18 +277,16 @@ impl Snapshot {
 // === impl Phase ===
 
 impl Phase {
-    /// What its layers come to: bytes completed, and all when that is known of each.
+    /// Of a transfer that knows its layers when it begins: the bytes that are there, and all of them.
     fn bytes(&self) -> (u64, Option<u64>) {
         let (Self::Uploading(layers) | Self::Downloading(layers)) = self else {
             return (0, None);
         };
-        let completed = layers
-            .iter()
-            .fold(0, |sum: u64, layer| sum.saturating_add(layer.completed_bytes));
-        let total = layers
-            .iter()
-            .try_fold(0, |sum: u64, layer| sum.checked_add(layer.total_bytes?));
-        (completed, total.filter(|_| !layers.is_empty()))
+        let there = layers.iter().map(|layer| layer.completed_bytes);
+        let all = layers.iter().map(|layer| layer.total_bytes);
+        let sum = |sum: u64, more| sum.saturating_add(more);
+        let known = all.reduce(|sum, more| Some(sum?.saturating_add(more?)));
+        (there.fold(0, sum), known.flatten())
     }
 
     /// As the API spells it.

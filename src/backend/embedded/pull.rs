@@ -19,10 +19,7 @@ use self::{fetch::Fetch, turns::Turns};
 use super::{
     super::{Call, Done, Error, Kind, PullSpec, call},
     Pulling,
-    registry::{
-        Document, Fetched, Reference, Registry,
-        transfer::{Downloads, Limits},
-    },
+    registry::{Document, Fetched, Reference, Registry, transfer::Downloads},
     store::{
         self, Commit, Committed, Store, blobs,
         manifest::{Layer, Manifest},
@@ -68,16 +65,8 @@ struct Wanted {
 
 impl Pulls {
     pub(super) fn new(store: Arc<Store>, pulling: Pulling) -> Self {
-        let defaults = Limits::default();
-        let limits = Limits {
-            connections_per_blob: pulling.connections,
-            connections: defaults.connections.max(pulling.connections),
-            part: pulling.part_bytes,
-            smallest_part: defaults.smallest_part.min(pulling.part_bytes),
-            ..defaults
-        };
         Self {
-            downloads: Downloads::new(Arc::clone(&store), limits),
+            downloads: Downloads::new(Arc::clone(&store), pulling.limits),
             store,
             registry: pulling.registry,
             turns: Arc::new(Turns::new(pulling.at_a_time)),

@@ -38,6 +38,7 @@ pub(super) mod transfer;
 mod wire;
 
 #[cfg(test)]
+#[allow(dead_code, reason = "tests/pull_faults.rs uses the rest")]
 mod double;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ mod tests;
 pub use self::{
     client::Registry,
     settings::{AllowedHost, InvalidHost, Settings, SettingsError},
+    transfer::Limits,
 };
 pub(crate) use self::{
     client::{Fetched, Reference},

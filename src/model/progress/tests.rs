@@ -113,3 +113,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_transfer_that_knows_its_layers_knows_the_whole() {
+    let layer = |digest: &str, completed_bytes, total_bytes| Layer {
+        digest: digest.to_owned(),
+        completed_bytes,
+        total_bytes,
+        ..Layer::default()
+    };
+    let began = |layers| {
+        let event = Event::Entered(Phase::Downloading(layers));
+        Snapshot::new(SystemTime::UNIX_EPOCH).fold(event, Duration::ZERO)
+    };
+    let known = began(vec![layer("a", 5, Some(5)), layer("b", 0, Some(10))]);
+    assert_eq!((known.completed_bytes, known.total_bytes), (5, Some(15)));
+    let more = known.fold(Event::Layer(layer("b", 4, Some(10))), Duration::ZERO);
+    assert_eq!((more.completed_bytes, more.total_bytes), (9, Some(15)));
+    let unknown = began(vec![layer("a", 0, Some(5)), layer("b", 0, None)]);
+    assert_eq!((unknown.completed_bytes, unknown.total_bytes), (0, None));
+    assert_eq!(began(vec![]).total_bytes, None);
+}

@@ -17,10 +17,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     net::TcpListener,
+    sync::watch,
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 
+#[path = "double/authority.rs"]
 mod authority;
 
 pub(super) use self::authority::Authority;
@@ -30,6 +32,7 @@ pub(super) use self::authority::Authority;
 pub(super) struct Double {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    held: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -58,7 +61,7 @@ pub(super) struct Answer {
 }
 
 /// What comes after the answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 enum End {
     #[default]
     KeepAlive,
@@ -67,7 +70,12 @@ enum End {
     Hang,
     /// These bytes, again and again.
     Flood(Vec<u8>),
+    /// These bytes once the gate is open; it is closed while it says so.
+    After(watch::Receiver<bool>, Vec<u8>),
 }
+
+/// Counts an answer that is held back, for as long as its client waits.
+struct Held<'a>(&'a AtomicUsize);
 
 type Script = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
 
@@ -89,6 +97,8 @@ impl Double {
         let count = AtomicUsize::new(0);
         let mut tasks = JoinSet::new();
         let log = Arc::clone(&seen);
+        let held = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&held);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -96,6 +106,7 @@ impl Double {
                     number: count.fetch_add(1, Ordering::Relaxed),
                     script: Arc::clone(&script),
                     seen: Arc::clone(&log),
+                    held: Arc::clone(&counted),
                 };
                 let tls = tls.clone();
                 connections.spawn(async move {
@@ -116,6 +127,7 @@ impl Double {
         Self {
             address,
             seen,
+            held,
             _tasks: tasks,
         }
     }
@@ -127,6 +139,11 @@ impl Double {
 
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// Answers that hang, or wait for their gate, while the client listens.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
     }
 
     /// `METHOD path` of each request.
@@ -196,6 +213,12 @@ impl Answer {
         self
     }
 
+    /// The rest of the body, which comes when the gate is no longer closed.
+    pub(super) fn then_after(mut self, closed: watch::Receiver<bool>, bytes: impl Into<Vec<u8>>) -> Self {
+        self.end = End::After(closed, bytes.into());
+        self
+    }
+
     fn bytes(&self) -> Vec<u8> {
         if let Some(raw) = &self.raw {
             return raw.clone();
@@ -220,6 +243,22 @@ struct Connection {
     number: usize,
     script: Script,
     seen: Arc<Mutex<Vec<Seen>>>,
+    held: Arc<AtomicUsize>,
+}
+
+// === impl Held ===
+
+impl<'a> Held<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 // === impl Connection ===
@@ -241,7 +280,22 @@ impl Connection {
                 End::KeepAlive => {}
                 End::Close => return stream.shutdown().await,
                 // Until the client leaves.
-                End::Hang => return stream.read_u8().await.map(|_| ()),
+                End::Hang => {
+                    let _held = Held::new(&self.held);
+                    return stream.read_u8().await.map(|_| ());
+                }
+                End::After(mut closed, bytes) => {
+                    let held = Held::new(&self.held);
+                    tokio::select! {
+                        // The test has ended, or the gate is open.
+                        opened = closed.wait_for(|closed| !closed) => drop(opened),
+                        // The client left, for it has nothing to ask before the answer is whole.
+                        left = stream.read_u8() => return left.map(|_| ()),
+                    }
+                    drop(held);
+                    stream.write_all(&bytes).await?;
+                    stream.flush().await?;
+                }
                 End::Flood(bytes) => loop {
                     stream.write_all(&bytes).await?;
                 },

@@ -36,7 +36,7 @@ use std::{
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::limits::Limits;
+pub use self::limits::Limits;
 use self::{record::Resume, task::Task};
 use super::{
     super::store::{Room, Store},

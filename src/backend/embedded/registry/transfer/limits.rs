@@ -4,33 +4,33 @@ use std::time::Duration;
 
 /// Bounds of all downloads of one store.
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Connections of one blob, at least 1. Default 16: a link with 40 ms and 0.1 % loss carries some 12 Mbit/s on each.
-    pub(crate) connections_per_blob: usize,
-    /// Connections of all blobs together, at least 1. Default 24. Each may hold most of a megabyte.
-    pub(crate) connections: usize,
+    pub connections_per_blob: usize,
+    /// Connections of all blobs together, at least those of one. Default 24. Each may hold most of a megabyte.
+    pub connections: usize,
     /// Bytes that one request asks for at most, at least 1. Default 16 MiB.
-    pub(crate) part: u64,
-    /// Bytes that one request asks for at least, 1 to `part`. A blob of fewer comes with one request, and towards the end
+    pub part: u64,
+    /// Bytes that one request asks for at least, 1 to `part`: more is taken as that. A blob of fewer comes with one request, and towards the end
     /// of a blob the parts shrink to this, so that all connections end together. Default 1 MiB: over
     /// slow connections the last part is waited for alone, and each request costs a round trip.
-    pub(crate) smallest_part: u64,
+    pub smallest_part: u64,
     /// Bytes that a connection gathers before they are written, at least 1. Default 256 KiB.
-    pub(crate) batch: usize,
+    pub batch: usize,
     /// Bytes written after which a small blob's partial file is recorded, at least 1; for larger ones it is 1/320 of the
     /// blob up to 64 MiB. A killed process loses at most twice that and a batch a connection. Default 2 MiB.
-    pub(crate) record: u64,
+    pub record: u64,
     /// A connection that brings nothing for so long is replaced. Default 20 s.
-    pub(crate) stall: Duration,
+    pub stall: Duration,
     /// A blob that gains nothing for so long, whatever is tried, fails; so does one whose registry asks for a longer
     /// wait. Default 5 min.
-    pub(crate) no_progress: Duration,
+    pub no_progress: Duration,
     /// Tries in a row without a byte gained before a blob fails, at least 1. Default 10.
-    pub(crate) tries: usize,
+    pub tries: usize,
     /// The first wait before another try; later ones double, each with jitter. Default 500 ms.
-    pub(crate) first_wait: Duration,
+    pub first_wait: Duration,
     /// The longest such wait, but for what the registry asks for. Default 30 s.
-    pub(crate) longest_wait: Duration,
+    pub longest_wait: Duration,
 }
 
 // === impl Limits ===
@@ -49,6 +49,7 @@ impl Limits {
         for bytes in [&mut self.part, &mut self.record] {
             *bytes = (*bytes).max(1);
         }
+        self.connections = self.connections.max(self.connections_per_blob);
         self.smallest_part = self.smallest_part.clamp(1, self.part);
         self
     }
