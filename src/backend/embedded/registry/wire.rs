@@ -19,6 +19,7 @@ use super::{
     remote::Fault,
     settings::{Settings, SettingsError, Timeouts},
 };
+use crate::backend::Kind;
 
 const USER_AGENT: &str = concat!("model-control/", env!("CARGO_PKG_VERSION"));
 /// Bytes of the headers of an HTTP/2 answer. HTTP/1.1 ends at a hundred headers and some 400 KiB.
@@ -109,7 +110,15 @@ impl Wire {
         let response = timeout(self.timeouts.first_byte, request.send())
             .await
             .map_err(|_elapsed| fault::silent(place, self.timeouts.first_byte))?
-            .map_err(|error| fault::connection(place, error))?;
+            .map_err(|error| {
+                let fault = fault::connection(place, error);
+                match ask.purpose {
+                    // What a registry sends behind a whole answer is read as the head of the next one, where a connection
+                    // is used again: another connection has none of it.
+                    Use::Bulk if fault.error.kind == Kind::Protocol => Fault::soon(fault.error),
+                    _ => fault,
+                }
+            })?;
         let address = response.remote_addr().map(|address| address.ip());
         self.guard
             .connected(way, address)
