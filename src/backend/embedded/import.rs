@@ -20,10 +20,9 @@ use self::{
 use super::{
     super::{CreateSpec, Done, Error, Kind, call::Reporter},
     store::{
-        self, Commit, Committed, Store, blobs,
-        facts::{Facts, parameter_size},
+        self, Commit, Committed, Store, blobs, facts,
         layout::{self, Layout},
-        manifest::{Config, Kind as LayerKind, Layer, Manifest},
+        manifest::{Kind as LayerKind, Layer, Manifest},
     },
 };
 use crate::{
@@ -357,16 +356,9 @@ impl Job<'_> {
         let header = Header::read(&file, metadata.len()).map_err(|error| {
             Error::new(Kind::Internal, format!("the stored file is not what was read: {error}")).because(error)
         })?;
-        let facts = Facts::of(&header);
-        Config::gguf(
-            &facts.family,
-            parameter_size(facts.parameter_count),
-            &facts.file_type,
-            layers,
-        )
-        .write()
-        .map(Some)
-        .map_err(|error| store::failed("write the configuration", error.into()))
+        facts::configuration(&header, layers)
+            .map(Some)
+            .map_err(|error| store::failed("write the configuration", error.into()))
     }
 
     fn done(&self, changed: bool, kept: &[Kept]) -> Done {

@@ -116,6 +116,9 @@ impl Job {
             Document::Ollama(manifest) => {
                 manifest.blobs().for_each(|layer| pins.pin(&layer.digest));
                 self.fetch(distinct(manifest.blobs())).await?;
+                self.reporter.report(Event::Entered(Phase::Parsing)).await;
+                let read = manifest.clone();
+                self.blocking(move |store, _| check::readable(store, &read)).await?;
                 Wanted {
                     manifest,
                     bytes: fetched.bytes.to_vec(),
@@ -128,17 +131,19 @@ impl Job {
                 self.fetch(vec![model.clone()]).await?;
                 self.reporter.report(Event::Entered(Phase::Parsing)).await;
                 let made = self.blocking(move |store, _| made::of(store, model)).await?;
-                pins.pin(&made.manifest.config.digest);
-                let config = made.config;
-                let digest = made.manifest.config.digest.clone();
-                self.blocking(move |store, _| {
-                    blobs::put(store.layout(), &digest, &config).map_err(|error| store::failed("store a blob", error))
-                })
-                .await?;
+                // Before anything of it is stored.
+                self.check_pin(&made.digest)?;
                 if self.is_there(&name, &made.digest).await? {
                     return Ok(Some(Done::default()));
                 }
-                self.check_pin(&made.digest)?;
+                let (digest, config) = (made.manifest.config.digest.clone(), made.config);
+                pins.pin(&digest);
+                self.blocking(move |store, _| {
+                    let need = config.len() as u64;
+                    let put = blobs::put(store.layout(), &digest, &config).map(drop);
+                    put.map_err(|error| store.write_failed("store a blob", need, error))
+                })
+                .await?;
                 Wanted {
                     manifest: made.manifest,
                     bytes: made.bytes,
@@ -146,9 +151,6 @@ impl Job {
                 }
             }
         };
-        self.reporter.report(Event::Entered(Phase::Parsing)).await;
-        let manifest = wanted.manifest.clone();
-        self.blocking(move |store, _| check::readable(store, &manifest)).await?;
         self.reporter.report(Event::Entered(Phase::Writing)).await;
         let committed = self.blocking(move |store, _| commit(store, &name, &wanted)).await?;
         drop(pins);

@@ -1,10 +1,8 @@
 //! The manifest that a plain OCI manifest becomes: the one that a create from the same file would make.
 
 use super::super::store::{
-    self, Store,
-    facts::{Facts, parameter_size},
-    layout,
-    manifest::{Config, Layer, Manifest},
+    self, Store, facts, layout,
+    manifest::{Layer, Manifest},
 };
 use crate::{
     backend::{Error, Kind},
@@ -28,13 +26,9 @@ pub(super) fn of(store: &Store, model: Layer) -> Result<Made, Error> {
         let message = format!("the registry's model file cannot be used: {error}");
         Error::new(Kind::FileInvalid, message).because(error)
     })?;
-    let facts = Facts::of(&header);
     let layers = vec![model];
-    let size = parameter_size(facts.parameter_count);
     let failed = |error: serde_json::Error| store::failed("write the manifest", error.into());
-    let config = Config::gguf(&facts.family, size, &facts.file_type, &layers)
-        .write()
-        .map_err(failed)?;
+    let config = facts::configuration(&header, &layers).map_err(failed)?;
     let manifest = Manifest::new(Layer::config(Digest::of(&config), config.len() as u64), layers);
     let bytes = manifest.write().map_err(failed)?;
     Ok(Made {

@@ -1,5 +1,6 @@
 //! What a model file's header tells a reader of lists, and how Ollama words it.
 
+use super::manifest::{Config, Layer};
 use crate::{
     gguf::{FileKind, Header, Value},
     model::ModelCapability,
@@ -25,6 +26,13 @@ pub(crate) struct Template {
     tools: bool,
     thinking: bool,
     insert: bool,
+}
+
+/// The configuration of a model that is made from a file with this header: the same for a create and for a plain pull.
+pub(crate) fn configuration(header: &Header, layers: &[Layer]) -> Result<Vec<u8>, serde_json::Error> {
+    let facts = Facts::of(header);
+    let size = parameter_size(facts.parameter_count);
+    Config::gguf(&facts.family, size, &facts.file_type, layers).write()
 }
 
 // === impl Facts ===
