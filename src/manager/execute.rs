@@ -194,9 +194,10 @@ async fn follow(task: &Task, mut call: Box<dyn Call>, progress: &Progress) -> Re
         tokio::select! {
             next = call.next() => match next {
                 Next::Event(event) => {
+                    let alive = event == Event::Alive;
                     progress.report(event);
                     let mark = progress.mark();
-                    if mark != moved.1 {
+                    if alive || mark != moved.1 {
                         moved = (Instant::now(), mark);
                     }
                 }

@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
-use super::{EVENTS, joined};
+use super::{EVENTS, Reporter, joined};
 use crate::{
     backend::{Call, Cancelled, Done, Error, Kind, Next},
     model::Event,
@@ -19,8 +19,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Where a task reports, and whether it is still wanted.
 #[derive(Debug, Clone)]
 pub struct TaskReporter {
-    events: mpsc::Sender<Event>,
-    stop: CancellationToken,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) stop: CancellationToken,
 }
 
 /// A task as a call.
@@ -72,6 +72,14 @@ impl TaskReporter {
             .run_until_cancelled(work)
             .await
             .unwrap_or_else(|| Err(interrupted()))
+    }
+
+    /// For a part of the work that blocks a thread.
+    pub fn blocking(&self) -> Reporter {
+        Reporter {
+            events: self.events.clone(),
+            stop: self.stop.clone(),
+        }
     }
 
     /// Reports a count that a later one replaces; dropped when there is no room.
