@@ -2,7 +2,7 @@
 //!
 //! Ollama takes a blob whole or not at all, and hashes it as it comes. Of a file, [`AHEAD`] pieces are in memory at most.
 
-use std::{os::unix::fs::FileExt as _, sync::Arc};
+use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::client::Client;
 use crate::{
-    backend::{Error, Kind, call::TaskReporter},
+    backend::{Error, Kind, call::TaskReporter, files::File},
     model::{Digest, Event, Layer, Phase},
 };
 
@@ -26,10 +26,8 @@ const AT_A_TIME: usize = 4;
 /// A file and what it is known by.
 #[derive(Debug, Clone)]
 pub(super) struct Blob {
-    pub(super) file: Arc<std::fs::File>,
-    pub(super) file_name: String,
+    pub(super) source: File,
     pub(super) digest: Digest,
-    pub(super) size: u64,
 }
 
 /// Sends what Ollama does not have. Dropping the future ends it.
@@ -46,16 +44,16 @@ pub(super) async fn all(client: &Client, blobs: &[Blob], reporter: &TaskReporter
 async fn one(client: &Client, blob: &Blob, reporter: &TaskReporter) -> Result<(), Error> {
     let path = format!("/api/blobs/{}", blob.digest);
     if !client.head(&path).await? {
-        let sent = client.send(&path, blob.body(reporter), blob.size).await;
+        let sent = client.send(&path, blob.body(reporter), blob.source.size()).await;
         match sent {
             Ok(()) => {}
             // Another client was quicker: Ollama answers at once and takes no more of it.
             Err(Error { kind: Kind::Unreachable, .. }) if client.head(&path).await.unwrap_or(false) => {}
-            Err(error) if error.kind == Kind::DigestMismatch => return Err(blob.changed()),
+            Err(error) if error.kind == Kind::DigestMismatch => return Err(blob.source.changed()),
             Err(error) => return Err(error),
         }
     }
-    reporter.report(Event::Layer(blob.layer(blob.size))).await;
+    reporter.report(Event::Layer(blob.layer(blob.source.size()))).await;
     Ok(())
 }
 
@@ -66,8 +64,8 @@ impl Blob {
         Layer {
             digest: self.digest.to_string(),
             completed_bytes: completed,
-            total_bytes: Some(self.size),
-            file_name: self.file_name.clone(),
+            total_bytes: Some(self.source.size()),
+            file_name: self.source.name.clone(),
         }
     }
 
@@ -76,11 +74,11 @@ impl Blob {
         let (pieces, sent) = mpsc::channel::<std::io::Result<Bytes>>(AHEAD);
         let (blob, reporter) = (self.clone(), reporter.clone());
         tokio::task::spawn_blocking(move || {
-            let mut at = 0;
-            while at < blob.size {
-                let want = usize::try_from(blob.size - at).unwrap_or(PIECE).min(PIECE);
+            let (mut at, size) = (0, blob.source.size());
+            while at < size {
+                let want = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
                 let mut piece = vec![0; want];
-                let read = blob.file.read_exact_at(&mut piece, at).map(|()| Bytes::from(piece));
+                let read = blob.source.opened.read_exact_at(&mut piece, at).map(|()| Bytes::from(piece));
                 let failed = read.is_err();
                 if pieces.blocking_send(read).is_err() || failed {
                     return;
@@ -90,10 +88,5 @@ impl Blob {
             }
         });
         Body::wrap_stream(ReceiverStream::new(sent))
-    }
-
-    fn changed(&self) -> Error {
-        let message = format!("`{}` changed while it was read: ask again when it is written", self.file_name);
-        Error::new(Kind::SourceNotUsable, message)
     }
 }
