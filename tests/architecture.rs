@@ -19,8 +19,9 @@ use std::{
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("gguf", &[]),
+    ("safetensors", &[]),
     ("source", &[]),
-    ("backend", &["model", "gguf", "source"]),
+    ("backend", &["model", "gguf", "safetensors", "source"]),
     ("operation", &[]),
     ("config", &["model"]),
     ("engines", &["backend", "config", "model"]),
