@@ -18,6 +18,8 @@ use crate::{
 pub mod call;
 pub mod embedded;
 pub mod error;
+mod files;
+pub mod ollama;
 pub mod scripted;
 
 pub use self::error::{Error, Kind};

@@ -1,0 +1,3 @@
+//! Ollama, over HTTP: what a create stands on.
+
+mod files;
