@@ -22,7 +22,7 @@ use crate::{
         },
         ollama::{self, Memory, Ollama},
     },
-    config::{self, Config, Framework, Registries, RegistryHost},
+    config::{self, Config, Framework, RegistryHost},
     model::Digest,
 };
 

@@ -122,7 +122,9 @@ impl Backend for Ollama {
     async fn create(&self, spec: CreateSpec) -> Result<Box<dyn Call>, Error> {
         create::refuse(&spec.options)?;
         let shared = Arc::clone(&self.shared);
-        Ok(call::draining(|reporter, point| create::run(shared, spec, reporter, point)))
+        Ok(call::draining(|reporter, point| {
+            create::run(shared, spec, reporter, point)
+        }))
     }
 }
 

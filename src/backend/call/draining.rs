@@ -78,8 +78,9 @@ impl Call for Draining {
         } = *self;
         drop((stop, events));
         let goes_on = async {
-            match passed.wait_for(Option::is_some).await {
-                Ok(what) => what.clone().unwrap_or_default(),
+            let what = passed.wait_for(Option::is_some).await.map(|what| what.clone());
+            match what {
+                Ok(what) => what.unwrap_or_default(),
                 // The job has ended, and says so itself.
                 Err(_) => std::future::pending().await,
             }

@@ -68,13 +68,13 @@ pub(super) async fn run(
 ) -> Result<Done, Error> {
     let spec = Arc::new(spec);
     // What was cancelled earlier goes on in Ollama, and would replace what is made now.
-    let _held = match shared.names.try_hold(&spec.name) {
-        Some(held) => held,
-        None => {
-            let text = "Ollama finishes an earlier create of this name first";
-            reporter.report(Event::Text(text.to_owned())).await;
-            reporter.unless_stopped(async { Ok(shared.names.hold(&spec.name).await) }).await?
-        }
+    let _held = if let Some(held) = shared.names.try_hold(&spec.name) {
+        held
+    } else {
+        let text = "Ollama finishes an earlier create of this name first";
+        reporter.report(Event::Text(text.to_owned())).await;
+        let free = async { Ok(shared.names.hold(&spec.name).await) };
+        reporter.unless_stopped(free).await?
     };
     reporter.report(Event::Entered(Phase::Parsing)).await;
     let job = reporter.unless_stopped(Job::prepare(&shared, &spec, &reporter)).await?;
@@ -157,7 +157,9 @@ impl<'a> Job<'a> {
     async fn make(&self) -> Result<Vec<String>, Error> {
         let client = &self.shared.client;
         let name = self.name().to_string();
-        let mut stream = client.stream(Doing::Creating, "/api/create", &self.request(&name)).await?;
+        let mut stream = client
+            .stream(Doing::Creating, "/api/create", &self.request(&name))
+            .await?;
         let mut reader = Reader::default();
         loop {
             let Ok(line) = timeout(SILENCE, stream.next()).await else {
@@ -199,7 +201,9 @@ impl<'a> Job<'a> {
                 self.spec.name.clone(),
             );
             // What cannot be remembered costs time, nothing else.
-            let _told = tokio::task::spawn_blocking(move || memory.note_made(&url, &name, made)).await.is_ok();
+            let _told = tokio::task::spawn_blocking(move || memory.note_made(&url, &name, made))
+                .await
+                .is_ok();
         }
         let digest = |model: &Option<Arc<ModelInfo>>| model.as_ref().map(|model| model.digest.clone());
         Ok(Done {
@@ -263,5 +267,7 @@ fn named(blobs: &[(String, Blob)]) -> impl Iterator<Item = (&str, &Digest)> {
 }
 
 fn digests(blobs: &[(String, Blob)]) -> Map<String, Value> {
-    named(blobs).map(|(name, digest)| (name.to_owned(), digest.as_str().into())).collect()
+    named(blobs)
+        .map(|(name, digest)| (name.to_owned(), digest.as_str().into()))
+        .collect()
 }

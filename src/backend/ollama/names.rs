@@ -57,6 +57,10 @@ mod tests {
         drop(held);
         drop(names.try_hold(&a).unwrap());
         drop(names.try_hold(&b).unwrap());
-        assert_eq!(names.0.lock().unwrap().len(), 1, "what was free when it was looked at is gone");
+        assert_eq!(
+            names.0.lock().unwrap().len(),
+            1,
+            "what was free when it was looked at is gone"
+        );
     }
 }

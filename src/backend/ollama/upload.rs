@@ -34,8 +34,9 @@ pub(super) struct Blob {
 pub(super) async fn all(client: &Client, blobs: &[Blob], reporter: &TaskReporter) -> Result<(), Error> {
     let layers = blobs.iter().map(|blob| blob.layer(0)).collect();
     reporter.report(Event::Entered(Phase::Uploading(layers))).await;
-    stream::iter(blobs)
-        .map(|blob| one(client, blob, reporter))
+    // Collected: a closure over borrows in a stream is not `Send` in the compiler's eyes.
+    let sends: Vec<_> = blobs.iter().map(|blob| one(client, blob, reporter)).collect();
+    stream::iter(sends)
         .buffer_unordered(AT_A_TIME)
         .try_collect::<()>()
         .await
@@ -48,7 +49,10 @@ async fn one(client: &Client, blob: &Blob, reporter: &TaskReporter) -> Result<()
         match sent {
             Ok(()) => {}
             // Another client was quicker: Ollama answers at once and takes no more of it.
-            Err(Error { kind: Kind::Unreachable, .. }) if client.head(&path).await.unwrap_or(false) => {}
+            Err(Error {
+                kind: Kind::Unreachable,
+                ..
+            }) if client.head(&path).await.unwrap_or(false) => {}
             Err(error) if error.kind == Kind::DigestMismatch => return Err(blob.source.changed()),
             Err(error) => return Err(error),
         }
@@ -78,7 +82,11 @@ impl Blob {
             while at < size {
                 let want = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
                 let mut piece = vec![0; want];
-                let read = blob.source.opened.read_exact_at(&mut piece, at).map(|()| Bytes::from(piece));
+                let read = blob
+                    .source
+                    .opened
+                    .read_exact_at(&mut piece, at)
+                    .map(|()| Bytes::from(piece));
                 let failed = read.is_err();
                 if pieces.blocking_send(read).is_err() || failed {
                     return;
