@@ -100,6 +100,8 @@ async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Ou
             }
             Step::Verify { digest } => {
                 progress.report(Event::Entered(Phase::Verifying));
+                // What the engine said of its own work says nothing of ours.
+                progress.report(Event::Text(String::new()));
                 outcome.model = Some(unless_stopped(progress, verified(task, digest.as_ref())).await?);
             }
             // `require` has refused it: no engine of this version can.

@@ -180,8 +180,8 @@ impl Snapshot {
             Event::Text(text) => self.engine_text = text,
             Event::Restarted(text) => {
                 self.attempt = self.attempt.saturating_add(1);
-                self.engine_text = text;
                 self.enter(Phase::Resolving);
+                self.engine_text = text;
             }
         }
         if let Some(total) = &mut self.total_bytes {

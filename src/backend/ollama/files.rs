@@ -8,8 +8,6 @@
 //!
 //! What is only for Ollama to know (which architectures it converts, which tokenizers) is left to it: it answers in words.
 
-use std::sync::Arc;
-
 use crate::{
     backend::{
         CreateSpec, Error,
@@ -38,20 +36,8 @@ pub(super) struct Files {
 pub(super) struct UploadFile {
     /// For Ollama: relative, with `/`.
     pub(super) name: String,
-    pub(super) kind: UploadKind,
     /// As it was when it was checked.
     pub(super) source: File,
-}
-
-/// What a file is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UploadKind {
-    /// A GGUF, or a part of a split one. Its name ends in `.gguf`.
-    Gguf,
-    /// Weights. Its name ends in `.safetensors`.
-    Weights,
-    /// What is read beside weights.
-    Companion,
 }
 
 // === impl Files ===
@@ -131,22 +117,16 @@ fn gguf(opened: &[Opened], wanted: FileKind) -> Result<(Vec<UploadFile>, Header)
         }
         _ => vec![name::gguf(first)],
     };
-    let files = names.into_iter().zip(files).map(|(name, source)| UploadFile {
-        name,
-        kind: UploadKind::Gguf,
-        source,
-    });
+    let files = names
+        .into_iter()
+        .zip(files)
+        .map(|(name, source)| UploadFile { name, source });
     Ok((files.collect(), header))
 }
 
 // === impl UploadFile ===
 
 impl UploadFile {
-    /// Read by position only: many readers share it.
-    pub(super) fn file(&self) -> &Arc<std::fs::File> {
-        &self.source.opened
-    }
-
     /// For people: as it is called on disk, without its folder.
     pub(super) fn file_name(&self) -> &str {
         &self.source.name

@@ -115,7 +115,8 @@ impl Memory {
     }
 
     /// Remembers one digest: as [`Memory::put_all`].
-    pub(super) fn put(&self, stamp: &Stamp, digest: Digest, began: SystemTime) {
+    #[cfg(test)]
+    fn put(&self, stamp: &Stamp, digest: Digest, began: SystemTime) {
         self.put_all([(*stamp, digest)], began);
     }
 

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::{super::limits::*, *};
 
 /// The tensor `t` with this description, before 8 bytes of data.
@@ -190,7 +192,7 @@ fn claims_that_cost_memory_are_refused() {
     let mut many = String::from("{");
     for index in 0..=MAX_TENSORS {
         let comma = if index == 0 { "" } else { "," };
-        many += &format!(r#"{comma}"{index}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#);
+        write!(many, r#"{comma}"{index}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#).unwrap();
     }
     refused(&file(&(many + "}"), 0), "more than 131072 tensors");
 }

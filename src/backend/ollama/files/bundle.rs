@@ -4,7 +4,7 @@ use std::{collections::HashMap, os::unix::fs::FileExt as _};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{UploadFile, UploadKind, name};
+use super::{UploadFile, name};
 use crate::{
     backend::{
         Error, Kind,
@@ -70,7 +70,6 @@ pub(super) fn check(bundle: &Bundle, wanted: FileKind) -> Result<Vec<UploadFile>
         }
         files.push(UploadFile {
             name: name::safetensors(&source.name),
-            kind: UploadKind::Weights,
             source,
         });
     }
@@ -81,7 +80,6 @@ pub(super) fn check(bundle: &Bundle, wanted: FileKind) -> Result<Vec<UploadFile>
         if source.size() > 0 {
             files.push(UploadFile {
                 name: source.name.clone(),
-                kind: UploadKind::Companion,
                 source,
             });
         }

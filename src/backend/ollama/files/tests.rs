@@ -71,7 +71,7 @@ fn check(source: Source, adapters: Vec<Source>) -> Result<Vec<String>, String> {
     assert!(
         files
             .all()
-            .all(|file| file.size() > 0 && file.file().metadata().unwrap().len() == file.size())
+            .all(|file| file.size() > 0 && file.source.opened.metadata().unwrap().len() == file.size())
     );
     Ok(files.all().map(|file| file.name.clone()).collect())
 }

@@ -2,7 +2,6 @@ use std::{fs, path::Path, sync::Arc};
 
 use super::*;
 use crate::{
-    backend::ollama::files::UploadKind,
     backend::{Call, Cancelled, Done, Kind, Next, call},
     source::Opened,
 };
@@ -65,7 +64,6 @@ fn upload(path: &Path) -> UploadFile {
     };
     UploadFile {
         name: opened.file_name.clone(),
-        kind: UploadKind::Gguf,
         source: File::new(&opened).unwrap(),
     }
 }
