@@ -243,7 +243,7 @@ impl<'a> Job<'a> {
             (Source::Gguf(_), [(_, only)]) => vec![("model.gguf", &only.digest)],
             (_, files) => named(files).collect(),
         };
-        recipe(files, named(&self.adapters), &self.spec.options)
+        recipe::of(files, named(&self.adapters), &self.spec.options)
     }
 
     fn provenance(&self, stored_digest: Digest) -> Provenance {

@@ -22,7 +22,7 @@ use super::{
     memory::Memory,
 };
 use crate::{
-    backend::{Error, call::Reporter, files::File},
+    backend::{Error, Kind, call::Reporter, files::File},
     model::{Digest, Event, Phase},
     source::Stamp,
 };
@@ -57,8 +57,11 @@ struct Progress {
 /// The digests of all files, in the order of [`Files::all`]. Blocks; stops soon after it is no longer wanted. What has been
 /// read whole by then is remembered all the same.
 pub(super) fn all(files: &Files, memory: &Memory, reporter: &Reporter) -> Result<Vec<Digest>, Error> {
-    // A change after this moment shows in the stamp, whatever the clock's steps: see `memory`.
-    let began = SystemTime::now();
+    all_from(files, memory, reporter, SystemTime::now())
+}
+
+/// `began` is before anything is read: a change that is old enough then shows in the stamp (see `memory`).
+fn all_from(files: &Files, memory: &Memory, reporter: &Reporter, began: SystemTime) -> Result<Vec<Digest>, Error> {
     let mut known: Vec<_> = files.all().map(|file| memory.get(&file.source.stamp)).collect();
     let unknown: Vec<_> = files
         .all()
@@ -77,12 +80,7 @@ pub(super) fn all(files: &Files, memory: &Memory, reporter: &Reporter) -> Result
     }
     // A file that was known must still be what was checked.
     files.all().try_for_each(|file| file.source.unchanged())?;
-    let broken = || {
-        Error::new(
-            crate::backend::Kind::Internal,
-            "hashing broke off by a fault of this service",
-        )
-    };
+    let broken = || Error::new(Kind::Internal, "hashing broke off by a fault of this service");
     known.into_iter().collect::<Option<_>>().ok_or_else(broken)
 }
 

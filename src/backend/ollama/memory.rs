@@ -29,12 +29,10 @@ use crate::{
 };
 
 mod file;
-mod recipe;
+pub(super) mod recipe;
 mod table;
 #[cfg(test)]
 mod tests;
-
-pub(super) use self::recipe::recipe;
 
 /// FAT's steps are the coarsest in use.
 const CLOCK: Duration = Duration::from_secs(2);
@@ -84,7 +82,7 @@ struct ModelKey {
 pub(super) struct Made {
     /// The manifest that the engine listed afterwards.
     pub(super) manifest: Digest,
-    /// What it was made from and how: [`recipe`].
+    /// What it was made from and how: [`recipe::of`].
     pub(super) recipe: Digest,
     /// The files that were sent, the model's first.
     pub(super) sources: Vec<Digest>,

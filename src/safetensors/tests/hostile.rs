@@ -1,5 +1,3 @@
-use std::fmt::Write as _;
-
 use super::{super::limits::*, *};
 
 /// The tensor `t` with this description, before 8 bytes of data.
@@ -189,12 +187,10 @@ fn claims_that_cost_memory_are_refused() {
         "deeper than 16",
     );
 
-    let mut many = String::from("{");
-    for index in 0..=MAX_TENSORS {
-        let comma = if index == 0 { "" } else { "," };
-        write!(many, r#"{comma}"{index}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#).unwrap();
-    }
-    refused(&file(&(many + "}"), 0), "more than 131072 tensors");
+    let many: Vec<_> = (0..=MAX_TENSORS)
+        .map(|index| format!(r#""{index}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#))
+        .collect();
+    refused(&file(&format!("{{{}}}", many.join(",")), 0), "more than 131072 tensors");
 }
 
 #[test]

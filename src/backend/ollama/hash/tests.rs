@@ -1,21 +1,24 @@
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
-    backend::{Call, Cancelled, Done, Kind, Next, call},
+    backend::{Call, Cancelled, Done, Next, call},
     source::Opened,
 };
 
 struct Scene {
     folder: tempfile::TempDir,
     memory: Memory,
+    /// How long before the reading everything was written.
+    age: Duration,
 }
 
 impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::open(&folder.path().join("state"));
-        Self { folder, memory }
+        let age = Duration::ZERO;
+        Self { folder, memory, age }
     }
 
     fn path(&self, index: usize) -> std::path::PathBuf {
@@ -37,9 +40,9 @@ impl Scene {
 
     fn hashing(&self, files: Files) -> (Box<dyn Call>, Arc<Mutex<Vec<Digest>>>) {
         let (memory, digests) = (self.memory.clone(), Arc::new(Mutex::new(Vec::new())));
-        let out = Arc::clone(&digests);
+        let (out, began) = (Arc::clone(&digests), SystemTime::now() + self.age);
         let call = call::blocking(move |reporter| {
-            *out.lock().unwrap() = all(&files, &memory, &reporter)?;
+            *out.lock().unwrap() = all_from(&files, &memory, &reporter, began)?;
             Ok(Done::default())
         });
         (call, digests)
@@ -66,11 +69,6 @@ fn upload(path: &Path) -> UploadFile {
         name: opened.file_name.clone(),
         source: File::new(&opened).unwrap(),
     }
-}
-
-/// Waits until what was written before is old enough to be remembered.
-async fn settle() {
-    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
 }
 
 #[tokio::test]
@@ -103,7 +101,7 @@ async fn digests_come_in_the_order_of_the_files() {
 
 #[tokio::test]
 async fn what_has_not_changed_is_not_read_again() {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
     let sizes = [1000, 2000];
     let first = scene.run(scene.files(&sizes)).await.1.unwrap();
     // Too fresh to be remembered.
@@ -113,7 +111,7 @@ async fn what_has_not_changed_is_not_read_again() {
     };
     let (events, _) = scene.run(again(&scene)).await;
     assert_eq!(events[1], Event::Total(3000));
-    settle().await;
+    scene.age = Duration::from_secs(10);
     let (events, _) = scene.run(again(&scene)).await;
     assert_eq!(events[1], Event::Total(3000));
     let (events, digests) = scene.run(again(&scene)).await;
@@ -133,7 +131,8 @@ async fn what_has_not_changed_is_not_read_again() {
 
 #[tokio::test]
 async fn a_file_that_changes_while_it_is_read_fails_and_is_not_remembered() {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
+    scene.age = Duration::from_secs(10);
     for change in [1_u64 << 30, 1] {
         let files = scene.files(&[256 << 20, 5]);
         let (mut call, _) = scene.hashing(files);

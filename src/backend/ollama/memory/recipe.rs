@@ -8,7 +8,7 @@ use crate::model::{Digest, ImportOptions};
 
 /// Of files by the names under which they are sent (they say what is what), and of the options. Where the adapters lay is not
 /// part of it: what they hold is.
-pub(in crate::backend::ollama) fn recipe<'a>(
+pub(in crate::backend::ollama) fn of<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a Digest)>,
     adapters: impl IntoIterator<Item = (&'a str, &'a Digest)>,
     options: &ImportOptions,
@@ -81,12 +81,12 @@ mod tests {
             parameters: serde_json::from_str(json).unwrap(),
             ..ImportOptions::default()
         };
-        let one = recipe(
+        let one = of(
             [("a", &a), ("b", &b)],
             [],
             &options(r#"{"x":1,"y":[{"p":1,"q":"\""}]}"#),
         );
-        let same = recipe(
+        let same = of(
             [("b", &b), ("a", &a)],
             [],
             &options(r#"{"y":[{"q":"\"","p":1}],"x":1}"#),
@@ -97,18 +97,18 @@ mod tests {
             adapter_paths: vec!["/elsewhere".to_owned()],
             ..plain.clone()
         };
-        let base = recipe([("a", &a)], [("b", &b)], &plain);
-        assert_eq!(base, recipe([("a", &a)], [("b", &b)], &moved));
+        let base = of([("a", &a)], [("b", &b)], &plain);
+        assert_eq!(base, of([("a", &a)], [("b", &b)], &moved));
         let empty = ImportOptions {
             system: Some(String::new()),
             ..plain.clone()
         };
         for other in [
-            recipe([("a", &a), ("b", &b)], [], &plain),
-            recipe([("a", &b)], [("b", &a)], &plain),
-            recipe([("c", &a)], [("b", &b)], &plain),
-            recipe([("a", &a)], [("b", &b)], &empty),
-            recipe([("a", &a)], [("b", &b)], &options(r#"{"x":1}"#)),
+            of([("a", &a), ("b", &b)], [], &plain),
+            of([("a", &b)], [("b", &a)], &plain),
+            of([("c", &a)], [("b", &b)], &plain),
+            of([("a", &a)], [("b", &b)], &empty),
+            of([("a", &a)], [("b", &b)], &options(r#"{"x":1}"#)),
         ] {
             assert_ne!(base, other);
         }
