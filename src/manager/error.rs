@@ -113,6 +113,11 @@ pub(super) fn engine(error: &backend::Error, entry: &str) -> Failure {
         Kind::Stalled => told(Reason::EngineStalled),
         Kind::Interrupted => told(Reason::Interrupted),
         Kind::Protocol => told(Reason::BackendProtocol),
+        // No fault of ours, but no caller's either: whoever reads it must find the operator.
+        Kind::StoreUnusable => {
+            let message = format!("the store of backend `{entry}` cannot be used: {}", error.message);
+            Failure::new(Reason::Internal, message)
+        }
         // Nothing internal in the text: the log has it.
         Kind::Internal => Failure::new(
             Reason::Internal,

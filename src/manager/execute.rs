@@ -210,7 +210,9 @@ async fn follow(task: &Task, mut call: Box<dyn Call>, progress: &Progress) -> Re
                 };
             }
             () = tokio::time::sleep_until(moved.0 + STALL) => {
-                drop(call.cancel().await);
+                if let Cancelled::Ended(Ok(done)) = call.cancel().await {
+                    return Ok(done);
+                }
                 let minutes = STALL.as_secs() / 60;
                 let message = format!("backend `{}` made no progress for {minutes} minutes", task.entry.name);
                 return Err(failed(task, &Error::new(Kind::Stalled, message)).into());
