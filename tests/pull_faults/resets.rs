@@ -166,7 +166,11 @@ fn assert_clean(world: &World, what: &str) {
             let digest = Digest::of(&content).to_string().replace(':', "-");
             assert_eq!(name.to_str().unwrap(), digest, "{what}");
         }
-        assert!(!path.starts_with(".model-control/partial"), "{what}: {path:?} is left");
+        assert!(
+            !path.starts_with(".model-control/partial"),
+            "{what}: {} is left",
+            path.display()
+        );
     }
 }
 

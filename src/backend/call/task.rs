@@ -55,19 +55,17 @@ where
     });
     let work = async move {
         let mut job = pin!(job);
-        match stopped.run_until_cancelled(job.as_mut()).await {
-            Some(ended) => ended,
-            None => {
-                let late = async {
-                    sleep(GRACE).await;
-                    drop(last_step.lock().await);
-                };
-                tokio::select! {
-                    biased;
-                    ended = job => ended,
-                    () = late => Err(interrupted()),
-                }
-            }
+        if let Some(ended) = stopped.run_until_cancelled(job.as_mut()).await {
+            return ended;
+        }
+        let late = async {
+            sleep(GRACE).await;
+            drop(last_step.lock().await);
+        };
+        tokio::select! {
+            biased;
+            ended = job => ended,
+            () = late => Err(interrupted()),
         }
     };
     Box::new(Task {

@@ -43,7 +43,7 @@ impl Proxy {
             let text = error.to_string();
             text.starts_with(TUNNEL).then_some((text, error.source()))
         });
-        let certificate = || chain(error).any(|error| error.is::<rustls::Error>());
+        let certificate = || chain(error).any(<dyn error::Error>::is::<rustls::Error>);
         let (retry, says) = match tunnel {
             Some((text, _)) if text == WANTS_USER => return Some(self.wants_user()),
             Some((_, Some(_))) if certificate() => (

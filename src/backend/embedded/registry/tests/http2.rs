@@ -131,13 +131,14 @@ async fn serve(
             sent.fetch_add(frame.len() as u64, Ordering::SeqCst);
         }
         stream.flush().await?;
-        while then == Then::Flood {
-            let last = frames.last().unwrap();
-            stream.write_all(last).await?;
-            sent.fetch_add(last.len() as u64, Ordering::SeqCst);
-        }
-        if then == Then::Close {
-            return stream.shutdown().await;
+        match then {
+            Then::Listen => {}
+            Then::Close => return stream.shutdown().await,
+            Then::Flood => loop {
+                let last = frames.last().unwrap();
+                stream.write_all(last).await?;
+                sent.fetch_add(last.len() as u64, Ordering::SeqCst);
+            },
         }
     }
 }

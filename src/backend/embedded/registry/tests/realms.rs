@@ -17,12 +17,12 @@ impl Scene {
         let authority = Authority::new();
         let source = Double::start_tls(authority.server("auth.test", &[]), source).await;
         let realm = format!("https://auth.test:{}/token", source.address.port());
-        let registry = Double::start(move |seen| match seen.header("authorization") {
-            Some("Bearer t0ken") => Answer::ok(manifest()),
-            _ => {
-                let challenge = format!(r#"Bearer realm="{realm}",service="the registry",scope="{scope}""#);
-                Answer::new(401).header("www-authenticate", challenge)
+        let registry = Double::start(move |seen| {
+            if seen.header("authorization") == Some("Bearer t0ken") {
+                return Answer::ok(manifest());
             }
+            let challenge = format!(r#"Bearer realm="{realm}",service="the registry",scope="{scope}""#);
+            Answer::new(401).header("www-authenticate", challenge)
         })
         .await;
         Self {
