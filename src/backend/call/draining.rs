@@ -35,10 +35,7 @@ where
     let (events_tx, events) = mpsc::channel(EVENTS);
     let (passed_tx, passed) = watch::channel(None);
     let stop = CancellationToken::new();
-    let reporter = TaskReporter {
-        events: events_tx,
-        stop: stop.clone(),
-    };
+    let reporter = TaskReporter::new(events_tx, stop.clone());
     let work = job(reporter, PointOfNoReturn(passed_tx));
     Box::new(Draining {
         events,
