@@ -28,7 +28,7 @@ use tokio::{
 
 pub(crate) use self::{
     script::{Answer, Gate, Step, recorded, recorded_lines},
-    state::{Layer, Mode, Model, Remote, Route, State},
+    state::{Layer, Mode, Model, Remote, Route, State, digest_of},
 };
 
 /// A running double. Dropping it cuts its connections, and fails the test if it was asked for what it does not know.

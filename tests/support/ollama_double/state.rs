@@ -87,6 +87,12 @@ pub(crate) struct State {
     written: u32,
 }
 
+/// Of the manifest of these layers.
+pub(crate) fn digest_of(layers: &[Layer]) -> Digest {
+    let layers = layers.iter().map(|layer| format!("{} {}\n", layer.kind, layer.digest));
+    Digest::of(layers.collect::<String>().as_bytes())
+}
+
 // === impl Route ===
 
 impl Route {
@@ -128,13 +134,8 @@ impl Layer {
 // === impl Model ===
 
 impl Model {
-    /// The same layers make the same manifest.
     pub(crate) fn digest(&self) -> Digest {
-        let layers = self
-            .layers
-            .iter()
-            .map(|layer| format!("{} {}\n", layer.kind, layer.digest));
-        Digest::of(layers.collect::<String>().as_bytes())
+        digest_of(&self.layers)
     }
 
     fn listed(&self, lies: bool) -> Value {
