@@ -277,7 +277,7 @@ impl Server {
 
     fn tail(&self) -> String {
         let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
+        let lines: Vec<_> = log.lines().filter(|line| !line.starts_with("[GIN-debug]")).collect();
         lines[lines.len().saturating_sub(TAIL)..].join("\n")
     }
 }
