@@ -84,7 +84,7 @@ async fn a_pull_that_loses_its_engine_ends_with_a_reason(ground: Ground) {
     let status = calls::pulled(stream).await.unwrap_err();
     assert_eq!(
         calls::told(&status),
-        calls::is(Code::Unavailable, "BACKEND_UNREACHABLE"),
+        calls::is(Code::Aborted, "INTERRUPTED"),
         "{status:?}"
     );
     world.ground.gate.open();

@@ -1,8 +1,11 @@
 //! What a case stands on: an engine with its registry and files, and then the running program in front of it.
 
+// Each test binary that includes this file uses a part of it.
+#![allow(dead_code)]
+
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -36,6 +39,8 @@ use super::{
 const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
 /// Bytes that a connection for blobs brings before the gate opens.
 const BEFORE_GATE: usize = 256 << 10;
+/// The registry's address where none is needed: the double asks nobody.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 static SPACES: AtomicUsize = AtomicUsize::new(0);
 
 /// An engine.
@@ -79,7 +84,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) operations: Operations,
     pub(crate) health: HealthClient<Channel>,
-    pub(crate) _service: service::Service,
+    pub(crate) service: service::Service,
     pub(crate) ground: Ground,
 }
 
@@ -165,7 +170,8 @@ impl Ground {
 
     /// A name at the registry.
     pub(crate) fn name(&self, model: &str) -> String {
-        format!("{}/{}/{model}", self.fast.as_ref().unwrap().address, self.space)
+        let host = self.fast.as_ref().map_or(NOBODY, |front| front.address);
+        format!("{host}/{}/{model}", self.space)
     }
 
     /// The same model at the registry, whose blobs come half way before the gate opens.
@@ -284,7 +290,7 @@ impl Ground {
             client: Client::new(channel.clone()),
             operations: Operations::new(channel.clone()),
             health: HealthClient::new(channel),
-            _service: service,
+            service,
             ground: self,
         }
     }
@@ -314,6 +320,9 @@ impl Ground {
             ] {
                 command.arg("--allow-registry").arg(format!("http://{host}"));
             }
+        }
+        if self.fast.is_none() {
+            command.arg(format!("--allow-registry=http://{NOBODY}"));
         }
         command
     }
