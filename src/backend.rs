@@ -18,7 +18,9 @@ use crate::{
 pub mod call;
 pub mod embedded;
 pub mod error;
+pub mod ollama;
 pub mod scripted;
+mod turns;
 
 pub use self::error::{Error, Kind};
 

@@ -11,6 +11,7 @@
 //! | `file` | the file's bytes to entries with lines; knows YAML and no flag |
 //! | `argv` | an entry's words to flags; the table of flags |
 //! | `entry` | an entry's flags to a backend and its models |
+//! | `host` | where an Ollama is |
 //! | `registries` | which registries may be asked, and how |
 //! | `load` | all of it to one [`Config`] |
 //! | `check` | what is worth a warning, without starting |
@@ -28,6 +29,7 @@ mod argv;
 mod check;
 mod entry;
 mod file;
+mod host;
 mod load;
 mod print;
 mod problem;
@@ -37,6 +39,7 @@ pub mod value;
 pub use self::{
     args::{LogFormat, Origin, Origins, ServeArgs},
     check::warnings,
+    host::Host,
     load::{Folders, load},
     print::print,
     problem::{Errors, Problem},
@@ -118,6 +121,13 @@ pub enum Framework {
         /// The store's folder. Absolute.
         store: PathBuf,
     },
+    /// An Ollama that runs already.
+    Ollama {
+        /// Where.
+        host: Host,
+        /// Headers that each request to it carries. Absolute.
+        header_file: Option<PathBuf>,
+    },
     /// Not known to this build; listed, and nothing else.
     Unsupported(String),
 }
@@ -148,4 +158,17 @@ pub enum Ensure {
     Startup,
     /// Once somebody has asked for it.
     OnDemand,
+}
+
+// === impl Framework ===
+
+impl Framework {
+    /// As configurations spell it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Embedded { .. } => "embedded",
+            Self::Ollama { .. } => "ollama",
+            Self::Unsupported(name) => name,
+        }
+    }
 }

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,8 +17,10 @@ use crate::{
     backend::{
         Backend,
         embedded::{
-            Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings, SettingsError, TransferLimits,
+            AllowList, AllowedHost, Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings,
+            SettingsError, TransferLimits,
         },
+        ollama::{self, Ollama},
     },
     config::{self, Config, Framework, Registries, RegistryHost},
     model::Digest,
@@ -82,6 +84,14 @@ pub enum BuildError {
         /// Why.
         source: OpenError,
     },
+    /// The client of an Ollama.
+    #[error("backend `{backend}` cannot start")]
+    Ollama {
+        /// The entry's name.
+        backend: String,
+        /// Why.
+        source: ollama::SettingsError,
+    },
     /// What they need to reach registries.
     #[error(transparent)]
     Registries(#[from] SettingsError),
@@ -95,27 +105,79 @@ pub enum BuildError {
     },
 }
 
-/// Sets up the engines of a configuration.
+/// Sets up the engines of a configuration. Blocks.
 pub fn build(config: &Config) -> Result<Setup, BuildError> {
-    let pulling = pulling(&config.registries)?;
-    let mut stores: HashMap<PathBuf, Engine> = HashMap::new();
-    let mut entries = Vec::new();
-    for entry in &config.entries {
-        let (framework, engine) = match &entry.framework {
+    let mut builder = Builder::new(&config.registries)?;
+    let entries = config.entries.iter().map(|entry| {
+        Ok(Arc::new(Entry {
+            name: entry.name.clone(),
+            framework: entry.framework.name().to_owned(),
+            engine: builder.engine(entry)?,
+            desired: entry.desired.iter().cloned().map(Desired::new).collect(),
+            advertise: entry.advertise.clone(),
+        }))
+    });
+    Ok(Setup {
+        entries: entries.collect::<Result<_, BuildError>>()?,
+        digest: config.digest.clone(),
+        load_time: SystemTime::now(),
+    })
+}
+
+/// Makes each engine once.
+struct Builder {
+    allow: Vec<AllowedHost>,
+    pulling: Pulling,
+    made: HashMap<String, Engine>,
+}
+
+// === impl Builder ===
+
+impl Builder {
+    fn new(config: &Registries) -> Result<Self, BuildError> {
+        let allowed = |host: &RegistryHost| {
+            let host = host.to_string();
+            host.parse().map_err(|source| BuildError::Registry { host, source })
+        };
+        let allow: Vec<AllowedHost> = config.allow.iter().map(allowed).collect::<Result<_, _>>()?;
+        let settings = RegistrySettings {
+            allow: allow.clone(),
+            auth_file: config.auth_file.clone(),
+            ca_file: config.ca_file.clone(),
+            proxy: config.proxy.as_ref().map(|proxy| proxy.reveal().to_owned()),
+            ..RegistrySettings::default()
+        };
+        let pulling = Pulling {
+            registry: Registry::new(settings)?,
+            at_a_time: config.max_concurrent_pulls,
+            limits: TransferLimits {
+                connections_per_blob: config.pull_connections,
+                part: config.pull_part_bytes,
+                ..TransferLimits::default()
+            },
+        };
+        Ok(Self {
+            allow,
+            pulling,
+            made: HashMap::new(),
+        })
+    }
+
+    /// The entry's engine; none when this build does not know the framework.
+    fn engine(&mut self, entry: &config::Entry) -> Result<Option<Engine>, BuildError> {
+        match &entry.framework {
             Framework::Embedded { store } => {
-                let fail = |source| BuildError::Store {
-                    backend: entry.name.clone(),
-                    source,
+                let id = format!("embedded {}", store.display());
+                self.once(id, |builder| builder.embedded(&entry.name, store)).map(Some)
+            }
+            Framework::Ollama { host, header_file } => {
+                let id = format!("ollama {}", host.id());
+                let settings = ollama::Settings {
+                    url: host.to_string(),
+                    header_file: header_file.clone(),
                 };
-                let engine = match stores.get(store) {
-                    Some(engine) => engine.clone(),
-                    None => Engine::new(
-                        &format!("embedded {}", store.display()),
-                        Arc::new(Embedded::pulling(store.clone(), pulling.clone()).map_err(fail)?),
-                    ),
-                };
-                stores.insert(store.clone(), engine.clone());
-                ("embedded", Some(engine))
+                self.once(id, |builder| builder.ollama(&entry.name, &settings))
+                    .map(Some)
             }
             Framework::Unsupported(framework) => {
                 tracing::warn!(
@@ -123,45 +185,39 @@ pub fn build(config: &Config) -> Result<Setup, BuildError> {
                     backend.framework = framework,
                     "this version does not support the framework: the entry is listed and otherwise left alone"
                 );
-                (framework.as_str(), None)
+                Ok(None)
             }
-        };
-        entries.push(Arc::new(Entry {
-            name: entry.name.clone(),
-            framework: framework.to_owned(),
-            engine,
-            desired: entry.desired.iter().cloned().map(Desired::new).collect(),
-            advertise: entry.advertise.clone(),
-        }));
+        }
     }
-    Ok(Setup {
-        entries,
-        digest: config.digest.clone(),
-        load_time: SystemTime::now(),
-    })
-}
 
-fn pulling(config: &Registries) -> Result<Pulling, BuildError> {
-    let allowed = |host: &RegistryHost| {
-        let host = host.to_string();
-        host.parse().map_err(|source| BuildError::Registry { host, source })
-    };
-    let settings = RegistrySettings {
-        allow: config.allow.iter().map(allowed).collect::<Result<_, _>>()?,
-        auth_file: config.auth_file.clone(),
-        ca_file: config.ca_file.clone(),
-        proxy: config.proxy.as_ref().map(|proxy| proxy.reveal().to_owned()),
-        ..RegistrySettings::default()
-    };
-    Ok(Pulling {
-        registry: Registry::new(settings)?,
-        at_a_time: config.max_concurrent_pulls,
-        limits: TransferLimits {
-            connections_per_blob: config.pull_connections,
-            part: config.pull_part_bytes,
-            ..TransferLimits::default()
-        },
-    })
+    fn once(
+        &mut self,
+        id: String,
+        make: impl FnOnce(&Self) -> Result<Arc<dyn Backend>, BuildError>,
+    ) -> Result<Engine, BuildError> {
+        if let Some(engine) = self.made.get(&id) {
+            return Ok(engine.clone());
+        }
+        let engine = Engine::new(&id, make(self)?);
+        self.made.insert(id, engine.clone());
+        Ok(engine)
+    }
+
+    fn embedded(&self, name: &str, store: &Path) -> Result<Arc<dyn Backend>, BuildError> {
+        let made = Embedded::pulling(store.to_owned(), self.pulling.clone());
+        Ok(Arc::new(made.map_err(|source| BuildError::Store {
+            backend: name.to_owned(),
+            source,
+        })?))
+    }
+
+    fn ollama(&self, name: &str, settings: &ollama::Settings) -> Result<Arc<dyn Backend>, BuildError> {
+        let made = Ollama::new(settings, AllowList(self.allow.clone()));
+        Ok(Arc::new(made.map_err(|source| BuildError::Ollama {
+            backend: name.to_owned(),
+            source,
+        })?))
+    }
 }
 
 // === impl Setup ===

@@ -7,8 +7,9 @@
 //! |---|---|---|
 //! | [`model`] | values: names, digests, levels, progress, failures | nothing |
 //! | [`gguf`] | bounded reader of model files | nothing |
+//! | [`ndjson`] | bounded lines out of a stream of bytes | nothing |
 //! | [`source`] | opens what callers name, and nothing beyond their roots | nothing |
-//! | [`backend`] | the port to engines, and the engines | `model`, `gguf`, `source` |
+//! | [`backend`] | the port to engines, and the engines | `model`, `gguf`, `ndjson`, `source` |
 //! | [`operation`] | single flight that outlives its callers; knows no model | nothing |
 //! | [`config`] | file, flags and environment into one validated value | `model` |
 //! | [`engines`] | configuration entry to engine, shared by store or address | `backend`, `config`, `model` |
@@ -28,6 +29,7 @@ pub mod gguf;
 pub mod grpc;
 pub mod manager;
 pub mod model;
+pub mod ndjson;
 pub mod operation;
 pub mod readiness;
 pub mod source;

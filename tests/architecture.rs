@@ -19,8 +19,9 @@ use std::{
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("gguf", &[]),
+    ("ndjson", &[]),
     ("source", &[]),
-    ("backend", &["model", "gguf", "source"]),
+    ("backend", &["model", "gguf", "ndjson", "source"]),
     ("operation", &[]),
     ("config", &["model"]),
     ("engines", &["backend", "config", "model"]),

@@ -15,7 +15,8 @@ mod store;
 
 pub use self::{
     registry::{
-        AllowedHost, InvalidHost, Limits as TransferLimits, Registry, Settings as RegistrySettings, SettingsError,
+        AllowList, AllowedHost, InvalidHost, Limits as TransferLimits, Registry, Settings as RegistrySettings,
+        SettingsError,
     },
     store::OpenError,
 };

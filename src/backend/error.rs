@@ -32,6 +32,10 @@ pub enum Kind {
     Exists,
     /// A model file is broken or of a kind that is not read. Not retried.
     FileInvalid,
+    /// A field of the request, by its name in the API, has a value that the engine cannot use. Not retried.
+    OptionInvalid(&'static str),
+    /// The engine could not use a model of this name. Not retried.
+    NameInvalid,
     /// What lies at the path cannot be used: changed while read, vanished, unreadable. Not retried by us.
     SourceNotUsable,
     /// The engine never can. Not retried.

@@ -83,6 +83,36 @@ pub(super) const EMBEDDED: [Flag; 13] = [
     ),
 ];
 
+/// What an entry of framework `ollama` may be given.
+pub(super) const OLLAMA: [Flag; 14] = [
+    flag("--host", Scope::Entry, Takes::Value),
+    flag("--header-file", Scope::Entry, Takes::Value),
+    flag("--advertise", Scope::Entry, Takes::Value),
+    flag("--model", Scope::Model, Takes::Values),
+    flag("--model-path", Scope::OfModel, Takes::Value),
+    flag("--adapter-path", Scope::OfModel, Takes::Values),
+    flag("--level", Scope::OfModel, Takes::Value),
+    flag("--digest", Scope::OfModel, Takes::Value),
+    flag("--quantize", Scope::OfModel, Takes::Value),
+    flag("--ensure", Scope::OfModel, Takes::Value),
+    flag("--insecure", Scope::OfModel, Takes::Nothing),
+    flag(
+        "--store",
+        Scope::None("an Ollama keeps its own models: `--store` is for the framework `embedded`"),
+        Takes::Value,
+    ),
+    flag(
+        "--keep-alive",
+        Scope::None("this version loads no models, so that none is to be kept in memory"),
+        Takes::Value,
+    ),
+    flag(
+        "--context-length",
+        Scope::None("this version loads no models, so that none has a context"),
+        Takes::Value,
+    ),
+];
+
 /// Reads words as flags of `table`. What is wrong with one hides no other.
 pub(super) fn flags(words: &[Word], table: &[Flag]) -> (Vec<Given>, Vec<Problem>) {
     let mut all = Vec::new();

@@ -22,8 +22,11 @@ pub fn warnings(config: &Config) -> Vec<String> {
     for entry in &config.entries {
         let mut warn = |message: String| warnings.push(format!("entry `{}`: {message}", entry.name));
         if let Framework::Unsupported(framework) = &entry.framework {
-            let meant = strsim::jaro_winkler(&framework.to_ascii_lowercase(), "embedded") >= ALIKE;
-            let hint = if meant { ": did you mean `embedded`?" } else { "" };
+            let alike = |known: &&str| strsim::jaro_winkler(&framework.to_ascii_lowercase(), known) >= ALIKE;
+            let meant = ["embedded", "ollama"].into_iter().find(alike);
+            let hint = meant
+                .map(|known| format!(": did you mean `{known}`?"))
+                .unwrap_or_default();
             warn(format!(
                 "framework `{framework}` is not supported and is only listed{hint}"
             ));
@@ -37,11 +40,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
             }
         }
     }
-    if !config
-        .entries
-        .iter()
-        .any(|entry| matches!(entry.framework, Framework::Embedded { .. }))
-    {
+    let supported = |entry: &super::Entry| !matches!(entry.framework, Framework::Unsupported(_));
+    if !config.entries.iter().any(supported) {
         warnings.push("no entry is of a framework that this version supports: nothing will become ready".to_owned());
     }
     warnings

@@ -8,8 +8,9 @@ use std::{
 
 use super::{
     Desired, Ensure, Entry, Folders, Framework,
-    argv::{self, Bag, EMBEDDED, Given, Scope},
+    argv::{self, Bag, EMBEDDED, Flag, Given, OLLAMA, Scope},
     file::{Field, RawEntry, Word},
+    host::Host,
     problem::Problem,
 };
 use crate::model::{Digest, ImportOptions, Level, ModelName};
@@ -92,8 +93,15 @@ impl<'a> Reader<'a> {
                 problems.extend(raw.argv_problems);
                 self.embedded(&raw.argv, raw.line, problems)
             }
+            "ollama" => {
+                problems.extend(raw.argv_problems);
+                Some(self.ollama(&raw.argv, problems))
+            }
             text if text.is_empty() || text.chars().any(char::is_control) => {
-                problems.push(Problem::at(word.line, "`framework` must be a word: `embedded`"));
+                problems.push(Problem::at(
+                    word.line,
+                    "`framework` must be a word: `ollama` or `embedded`",
+                ));
                 None
             }
             _ => Some(entry(Framework::Unsupported(word.text))),
@@ -101,9 +109,7 @@ impl<'a> Reader<'a> {
     }
 
     fn embedded(&self, words: &[Word], line: u64, problems: &mut Vec<Problem>) -> Option<Entry> {
-        let (given, wrong) = argv::flags(words, &EMBEDDED);
-        problems.extend(wrong);
-        let (own, models) = bind(given, problems);
+        let (own, models) = flags(words, &EMBEDDED, problems);
         let store = match own.one("--store") {
             Some(given) => self.path(given),
             None => self.folders.store().or_else(|| {
@@ -112,6 +118,23 @@ impl<'a> Reader<'a> {
                 None
             })?,
         };
+        Some(self.whole(Framework::Embedded { store }, &own, models, problems))
+    }
+
+    fn ollama(&self, words: &[Word], problems: &mut Vec<Problem>) -> Entry {
+        let (own, models) = flags(words, &OLLAMA, problems);
+        let host = own
+            .one("--host")
+            .and_then(|given| valid(given, problems, str::parse::<Host>));
+        let framework = Framework::Ollama {
+            host: host.unwrap_or_default(),
+            header_file: own.one("--header-file").map(|given| self.path(given)),
+        };
+        self.whole(framework, &own, models, problems)
+    }
+
+    /// What entries of all frameworks have.
+    fn whole(&self, framework: Framework, own: &Bag, models: Vec<(Given, Bag)>, problems: &mut Vec<Problem>) -> Entry {
         let advertise = own
             .one("--advertise")
             .and_then(|given| valid(given, problems, endpoint));
@@ -126,11 +149,11 @@ impl<'a> Reader<'a> {
             }
             desired.push(self.desired(name, &model, &bag, problems));
         }
-        Some(Entry {
+        Entry {
             desired,
             advertise,
-            ..entry(Framework::Embedded { store })
-        })
+            ..entry(framework)
+        }
     }
 
     fn desired(&self, name: ModelName, model: &Given, bag: &Bag, problems: &mut Vec<Problem>) -> Desired {
@@ -174,7 +197,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Entry flags, and each `--model` with the flags after it.
+/// The words as flags of the framework's table: those of the entry, and each `--model` with the flags after it.
+fn flags(words: &[Word], table: &[Flag], problems: &mut Vec<Problem>) -> (Bag, Vec<(Given, Bag)>) {
+    let (given, wrong) = argv::flags(words, table);
+    problems.extend(wrong);
+    bind(given, problems)
+}
+
 fn bind(given: Vec<Given>, problems: &mut Vec<Problem>) -> (Bag, Vec<(Given, Bag)>) {
     let mut own = Bag::default();
     let mut models: Vec<(Given, Bag)> = Vec::new();

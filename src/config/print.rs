@@ -119,6 +119,13 @@ fn write_entry(out: &mut String, entry: &Entry) -> fmt::Result {
             writeln!(out, "    framework: embedded")?;
             writeln!(out, "    store: {}", Quoted(store.display()))?;
         }
+        Framework::Ollama { host, header_file } => {
+            writeln!(out, "    framework: ollama")?;
+            writeln!(out, "    host: {}", Quoted(host))?;
+            if let Some(file) = header_file {
+                writeln!(out, "    header_file: {}", Quoted(file.display()))?;
+            }
+        }
         Framework::Unsupported(name) => writeln!(out, "    framework: {} # not supported", Quoted(name))?,
     }
     if let Some(advertise) = &entry.advertise {

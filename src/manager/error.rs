@@ -99,6 +99,8 @@ pub(super) fn engine(error: &backend::Error, entry: &str) -> Failure {
         Kind::NotFound => told(Reason::ModelNotFound),
         Kind::Exists => told(Reason::ModelExists),
         Kind::FileInvalid => told(Reason::ModelFileInvalid).violation("path", &error.message),
+        Kind::OptionInvalid(field) => told(Reason::RequestInvalid).violation(*field, &error.message),
+        Kind::NameInvalid => told(Reason::ModelNameInvalid).violation("model", &error.message),
         Kind::SourceNotUsable => told(Reason::PathNotUsable).violation("path", &error.message),
         Kind::Cannot(capability) => told(Reason::BackendCannot(*capability)),
         Kind::MissingPart => told(Reason::EngineMissingPart).violation(entry, &error.message),

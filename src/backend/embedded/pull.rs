@@ -15,7 +15,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use self::{fetch::Fetch, turns::Turns};
+use self::fetch::Fetch;
 use super::{
     super::{Call, Done, Error, Kind, PullSpec, call},
     Pulling,
@@ -26,14 +26,13 @@ use super::{
     },
 };
 use crate::{
-    backend::call::TaskReporter,
+    backend::{call::TaskReporter, turns::Turns},
     model::{Digest, Event, ModelName, Phase},
 };
 
 mod check;
 mod fetch;
 mod made;
-mod turns;
 
 /// How often a pull starts over when another process removes its blobs.
 const ATTEMPTS: usize = 2;

@@ -23,6 +23,7 @@
 //! the second answer may be another one.
 
 mod address;
+mod allow;
 mod auth;
 mod blob;
 mod client;
@@ -44,6 +45,7 @@ mod double;
 mod tests;
 
 pub use self::{
+    allow::AllowList,
     client::Registry,
     settings::{AllowedHost, InvalidHost, Settings, SettingsError},
     transfer::Limits,

@@ -81,11 +81,11 @@ fn flags_of_a_model_bind_to_the_model_before_them() {
 #[test]
 fn a_framework_that_is_not_known_is_not_read_further() {
     let entries = read(
-        "- name: ollama-backend\n  framework: ollama\n  backend_argv: [--model=llama3, --host=http://u:p@h, --what]\n\
+        "- name: s\n  framework: sglang\n  backend_argv: [--model=llama3, --host=http://u:p@h, --what]\n\
          - name: v\n  framework: vllm\n  backend_argv: {not: even a sequence}\n",
     )
     .unwrap();
-    assert_eq!(entries[0].framework, Framework::Unsupported("ollama".to_owned()));
+    assert_eq!(entries[0].framework, Framework::Unsupported("sglang".to_owned()));
     assert_eq!(entries[1].framework, Framework::Unsupported("vllm".to_owned()));
     assert!(entries.iter().all(|entry| entry.desired.is_empty()));
     assert!(!format!("{entries:?}").contains("u:p"));
@@ -175,9 +175,9 @@ fn every_problem_of_names_and_frameworks_is_told() {
         "3: entry `a`: the name is taken by the entry in line 2".to_owned(),
         format!("4: entry `#4`: {name}"),
         format!("5: entry `#5`: {name}"),
-        "6: entry `f`: `framework` must be a word: `embedded`".to_owned(),
+        "6: entry `f`: `framework` must be a word: `ollama` or `embedded`".to_owned(),
         format!("7: entry `#7`: {name}"),
-        "7: entry `#7`: `framework` must be a word: `embedded`".to_owned(),
+        "7: entry `#7`: `framework` must be a word: `ollama` or `embedded`".to_owned(),
     ];
     assert_eq!(read(&text).unwrap_err(), expected);
 }
@@ -202,4 +202,19 @@ fn problems_of_all_entries_are_told_together() {
     )
     .unwrap_err();
     assert_eq!(told.len(), 4, "{told:?}");
+}
+
+#[test]
+fn an_ollama_has_an_address() {
+    let entries = read(
+        "- name: a\n  framework: ollama\n  backend_argv: [\"--model=llama3\", \"--host=http://127.0.0.1:11434\"]\n\
+         - {name: b, framework: ollama}\n",
+    )
+    .unwrap();
+    assert_eq!(entries[0].framework, entries[1].framework);
+    assert_eq!(entries[0].desired[0].name.to_string(), "llama3:latest");
+    let problems =
+        read("- {name: a, framework: ollama, backend_argv: [\"--host=http://u:p@h\", --store=/s]}\n").unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(!format!("{problems:?}").contains("u:p"), "{problems:?}");
 }

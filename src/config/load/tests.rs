@@ -221,7 +221,8 @@ fn flags_are_bounded() {
 fn the_configuration_is_printed_with_its_origins() {
     let fixture = Fixture::new(Some(
         "- name: a\n  framework: embedded\n  backend_argv: [--store=/s, --model=m, --model-path=/m.gguf, --insecure]\n\
-         - name: b\n  framework: ollama\n  backend_argv: [\"--host=http://me:secret@host\"]\n",
+         - name: b\n  framework: ollama\n  backend_argv: [\"--host=gpu/v\", --header-file=/h]\n\
+         - name: c\n  framework: vllm\n  backend_argv: [\"--host=http://me:secret@host\"]\n",
     ));
     let config = fixture
         .load(&[
@@ -271,14 +272,18 @@ entries:
         path: \"/m.gguf\"
         insecure: true
   - name: \"b\"
-    framework: \"ollama\" # not supported
+    framework: ollama
+    host: \"http://gpu:11434/v\"
+    header_file: \"/h\"
+  - name: \"c\"
+    framework: \"vllm\" # not supported
 "
     );
     assert_eq!(text, expected);
     let warned = [
         "--model-root /models: is no folder",
         "entry `a`: model `m:latest`: nothing lies at /m.gguf",
-        "entry `b`: framework `ollama` is not supported and is only listed",
+        "entry `c`: framework `vllm` is not supported and is only listed",
     ];
     assert_eq!(warnings(&config), warned);
 }

@@ -10,15 +10,12 @@ use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::{
-    address,
+    address, allow,
     origin::Origin,
     remote::Fault,
     settings::{AllowedHost, Settings},
 };
-use crate::{
-    backend::{Error, Kind},
-    model::ModelName,
-};
+use crate::model::ModelName;
 
 /// Decides for every request where it may go.
 #[derive(Clone)]
@@ -83,22 +80,7 @@ impl Guard {
 
     /// The registry that a model names. The caller's `insecure` and the operator's list must both say plain http.
     pub(super) fn registry(&self, name: &ModelName, insecure: bool) -> Result<Origin, Fault> {
-        let host = name.host();
-        // Names carry no scheme: a host without a port stands for the port of the scheme that is listed.
-        let named = |allowed: &&AllowedHost| Origin::new(host, allowed.plain_http()).as_ref() == Some(&allowed.0);
-        let listed: Vec<_> = self.allow.iter().filter(named).collect();
-        if let Some(found) = listed.iter().find(|allowed| allowed.plain_http() == insecure) {
-            return Ok(found.0.clone());
-        }
-        let way_out = match (insecure, listed.is_empty()) {
-            (true, _) => format!("is not listed for plain http: the operator may add `--allow-registry=http://{host}`"),
-            (false, true) => {
-                format!("is not on the list of registries: the operator may add `--allow-registry={host}`")
-            }
-            (false, false) => "is listed for plain http only: ask with `insecure`".to_owned(),
-        };
-        let message = format!("registry `{host}` {way_out}");
-        Err(Fault::never(Error::new(Kind::RegistryNotAllowed, message)))
+        allow::named(&self.allow, name, insecure).map_err(Fault::never)
     }
 
     /// Whether the operator named this very place, for plain http when it is that.

@@ -1,4 +1,4 @@
-//! Who may pull now, and who is next.
+//! Who may work now, and who is next.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use crate::{
 
 /// A few places, and a queue before them in the order of arrival.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(in crate::backend) struct Turns {
     places: Arc<Semaphore>,
     arrived: AtomicU64,
     /// The numbers of those who wait.
@@ -33,7 +33,7 @@ struct Ticket<'a> {
 // === impl Turns ===
 
 impl Turns {
-    pub(super) fn new(places: usize) -> Self {
+    pub(in crate::backend) fn new(places: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places.max(1))),
             arrived: AtomicU64::default(),
@@ -43,7 +43,7 @@ impl Turns {
 
     /// Waits for a place, and reports how far off it is. The place is free again when the permit is dropped; None only if
     /// places were closed, which nobody does.
-    pub(super) async fn take(&self, reporter: &TaskReporter) -> Option<OwnedSemaphorePermit> {
+    pub(in crate::backend) async fn take(&self, reporter: &TaskReporter) -> Option<OwnedSemaphorePermit> {
         let places = || Arc::clone(&self.places);
         if let Ok(place) = places().try_acquire_owned() {
             return Some(place);

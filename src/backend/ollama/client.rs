@@ -1,0 +1,327 @@
+//! One Ollama over HTTP/1.1: connections kept alive, nothing followed, everything that arrives bounded.
+//!
+//! There is no bound on the whole of a request: a pull takes hours and a create is silent for minutes. Short questions have
+//! [`ANSWER`]; long work is bounded by those who follow it.
+
+use std::{
+    error::Error as _,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use reqwest::{Body, Method, RequestBuilder, Response};
+use rustls::crypto::ring;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::{
+    error::{self, Doing},
+    stream::Stream,
+};
+use crate::backend::{Error, Kind};
+
+const USER_AGENT: &str = concat!("model-control/", env!("CARGO_PKG_VERSION"));
+const CONNECT: Duration = Duration::from_secs(5);
+/// For the head of a short answer. A list of a thousand models takes 30 ms, and a busy Ollama some seconds.
+const ANSWER: Duration = Duration::from_secs(15);
+/// For the next bytes of a short answer.
+const PROGRESS: Duration = Duration::from_secs(10);
+/// Idle connections are closed before Ollama or something before it may close them.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+/// A dead host is noticed although a create says nothing.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Bytes of a short answer: a list of 100 000 models.
+const MAX_ANSWER: usize = 64 << 20;
+/// Bytes of an error's body that are read.
+const MAX_ERROR: usize = 64 << 10;
+/// Bytes of the file of headers.
+const MAX_HEADER_FILE: u64 = 64 << 10;
+
+/// Where an Ollama is and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `http://host:port`, with a path before those of the API where there is one. Without user information.
+    pub url: String,
+    /// Headers that each request carries, one `Name: value` a line: what something before the Ollama wants. Read again for
+    /// each request.
+    pub header_file: Option<PathBuf>,
+}
+
+/// The client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// TLS cannot be set up.
+    #[error("TLS for {url} cannot be set up")]
+    Tls {
+        /// The address.
+        url: String,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The HTTP client.
+    #[error("the client of Ollama cannot be made")]
+    Client(#[source] reqwest::Error),
+    /// The file of headers.
+    #[error("--header-file {} {why}", path.display())]
+    HeaderFile {
+        /// The file.
+        path: PathBuf,
+        /// In words, nothing of its content.
+        why: String,
+    },
+}
+
+/// A client of one Ollama. Cheap to clone; the clones share connections.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: Arc<str>,
+    header_file: Option<Arc<Path>>,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Reads the file of headers once, so that a wrong one stops the start. Blocks.
+    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .http1_only()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE_TIME)
+            .tcp_keepalive(KEEPALIVE)
+            .tcp_nodelay(true);
+        let builder = if settings.url.starts_with("https://") {
+            let tls = tls().map_err(|source| SettingsError::Tls {
+                url: settings.url.clone(),
+                source,
+            })?;
+            builder.tls_backend_preconfigured(tls)
+        } else {
+            // A client must have one. It is never used: nothing is followed.
+            builder.tls_backend_preconfigured(no_tls().map_err(|source| SettingsError::Tls {
+                url: settings.url.clone(),
+                source,
+            })?)
+        };
+        if let Some(path) = &settings.header_file {
+            let wrong = |why| SettingsError::HeaderFile {
+                path: path.clone(),
+                why,
+            };
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            headers(&text).map_err(|why| wrong(why.to_owned()))?;
+        }
+        Ok(Self {
+            http: builder.build().map_err(SettingsError::Client)?,
+            url: settings.url.as_str().into(),
+            header_file: settings.header_file.as_deref().map(Into::into),
+        })
+    }
+
+    /// As it was configured.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A short question.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let response = self.answer(self.request(Method::GET, path).await?).await?;
+        let response = self.wanted(Doing::Asking, response, StatusCode::OK).await?;
+        let body = self.body(response, MAX_ANSWER).await?;
+        serde_json::from_slice(&body).map_err(|source| {
+            let message = format!("{} answered {path} with what no Ollama says", self.url);
+            Error::new(Kind::Protocol, message).because(source)
+        })
+    }
+
+    /// Whether something lies at the path.
+    pub(super) async fn head(&self, path: &str) -> Result<bool, Error> {
+        let response = self.answer(self.request(Method::HEAD, path).await?).await?;
+        match response.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            status => Err(error::answered(Doing::Uploading, status, None)),
+        }
+    }
+
+    /// Begins long work that tells its progress in lines.
+    pub(super) async fn stream(&self, doing: Doing, path: &str, ask: &impl Serialize) -> Result<Stream, Error> {
+        let body = serde_json::to_vec(ask)
+            .map_err(|source| Error::new(Kind::Internal, "a request could not be written").because(source))?;
+        let request = self.request(Method::POST, path).await?;
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        let response = request.send().await.map_err(|source| self.lost(source))?;
+        let response = self.wanted(doing, response, StatusCode::OK).await?;
+        Ok(Stream::new(response, doing, Arc::clone(&self.url)))
+    }
+
+    /// Sends bytes. The answer may come before all are sent.
+    pub(super) async fn send(&self, path: &str, body: Body, len: u64) -> Result<(), Error> {
+        let request = self.request(Method::POST, path).await?;
+        let request = request.header(header::CONTENT_LENGTH, len).body(body);
+        let response = request.send().await.map_err(|source| self.lost(source))?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        self.wanted(Doing::Uploading, response, StatusCode::CREATED)
+            .await
+            .map(drop)
+    }
+
+    async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        let Some(file) = &self.header_file else {
+            return Ok(request);
+        };
+        let unusable = "the file of --header-file cannot be used: see the log";
+        let text = read(file)
+            .await
+            .map_err(|source| Error::new(Kind::Unreachable, unusable).because(source))?;
+        let headers = headers(&text).map_err(|why| {
+            tracing::warn!(why, "the file of --header-file cannot be used");
+            Error::new(Kind::Unreachable, unusable)
+        })?;
+        Ok(request.headers(headers))
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Error> {
+        match timeout(ANSWER, request.send()).await {
+            Ok(answer) => answer.map_err(|source| self.lost(source)),
+            Err(_late) => Err(self.silent(ANSWER)),
+        }
+    }
+
+    /// The answer, when its status is the wanted one.
+    async fn wanted(&self, doing: Doing, response: Response, wanted: StatusCode) -> Result<Response, Error> {
+        let status = response.status();
+        if status == wanted {
+            return Ok(response);
+        }
+        let body = self.body(response, MAX_ERROR).await.unwrap_or_default();
+        let said = serde_json::from_slice::<Value>(&body).ok();
+        let said = said.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str);
+        Err(error::answered(doing, status, said))
+    }
+
+    async fn body(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        loop {
+            let piece = timeout(PROGRESS, response.chunk())
+                .await
+                .map_err(|_late| self.silent(PROGRESS))?;
+            match piece.map_err(|source| self.lost(source))? {
+                None => return Ok(body),
+                Some(piece) if body.len() + piece.len() > limit => {
+                    let message = format!("{} answered with more than {} MiB", self.url, limit >> 20);
+                    return Err(Error::new(Kind::Protocol, message));
+                }
+                Some(piece) => body.extend_from_slice(&piece),
+            }
+        }
+    }
+
+    /// The connection failed, before the answer or in the middle of it.
+    fn lost(&self, error: reqwest::Error) -> Error {
+        let why = cause(&error);
+        let message = if error.is_connect() {
+            format!("{} cannot be connected{why}", self.url)
+        } else {
+            format!("the connection to {} broke{why}", self.url)
+        };
+        Error::new(Kind::Unreachable, message).because(error.without_url())
+    }
+
+    fn silent(&self, after: Duration) -> Error {
+        let message = format!("{} did not answer within {} s", self.url, after.as_secs());
+        Error::new(Kind::Unreachable, message)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.url).finish()
+    }
+}
+
+/// The deepest reason that the system gave, in its own words.
+pub(super) fn cause(error: &reqwest::Error) -> String {
+    let mut deepest = error.source();
+    while let Some(next) = deepest.and_then(std::error::Error::source) {
+        deepest = Some(next);
+    }
+    deepest.map(|cause| format!(": {cause}")).unwrap_or_default()
+}
+
+async fn read(path: &Path) -> io::Result<String> {
+    use tokio::io::AsyncReadExt as _;
+    let mut text = String::new();
+    let file = tokio::fs::File::open(path).await?;
+    file.take(MAX_HEADER_FILE).read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+/// One `Name: value` a line; empty lines and those that begin with `#` say nothing.
+fn headers(text: &str) -> Result<HeaderMap, &'static str> {
+    let mut headers = HeaderMap::new();
+    for line in text.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.split_once(':').ok_or("has a line that is not `Name: value`")?;
+        let name: HeaderName = name
+            .trim()
+            .parse()
+            .map_err(|_| "has a line whose name is none of a header")?;
+        let value: Result<HeaderValue, _> = value.trim().parse();
+        let mut value = value.map_err(|_| "has a line whose value is none of a header")?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        let _unusable = roots.add(certificate).is_err();
+    }
+    with_roots(roots)
+}
+
+fn no_tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    with_roots(rustls::RootCertStore::empty())
+}
+
+fn with_roots(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, rustls::Error> {
+    Ok(
+        rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_file_has_one_header_a_line() {
+        let text = "# for the proxy\nAuthorization: Bearer a:b\n\n X-Team :  models \n";
+        let headers = headers(text).unwrap();
+        assert_eq!(headers["authorization"], "Bearer a:b");
+        assert_eq!(headers["x-team"], "models");
+        assert!(headers["authorization"].is_sensitive());
+        for bad in ["no colon", "a b: c", "a: \u{1}"] {
+            assert!(super::headers(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! From what Ollama says of errors to what it means: the only reader of these texts.
+//!
+//! An error is a line of a stream whose HTTP status was 200, or the body of another status; both end here. The texts are
+//! Ollama's own and no API: what no row of the table knows becomes [`Kind::Protocol`], with the text. Paths of Ollama's
+//! machine and user information are taken out of every text that leaves.
+
+use http::StatusCode;
+
+use super::text::told;
+use crate::backend::{Error, Kind};
+
+/// What was being done: the same words mean another thing for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// A short question.
+    Asking,
+    Pulling,
+    Creating,
+    Uploading,
+}
+
+/// A row: what is looked for in the text, what it means, and what callers are told before the text itself.
+type Row = (&'static [&'static str], Meaning, &'static str);
+
+/// Kinds without their variables.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    NotFound,
+    FileInvalid,
+    Quantize,
+    Template,
+    MissingPart,
+    RegistryUnreachable,
+    RegistryBusy,
+    RegistryCredentials,
+    DiskFull,
+    DigestMismatch,
+    Interrupted,
+    Busy,
+    Protocol,
+}
+
+/// Of all routes.
+const ANY: &[Row] = &[
+    (
+        &["no space left on device", "disk quota exceeded"],
+        Meaning::DiskFull,
+        "the disk of Ollama's models has no room",
+    ),
+    (&["server busy"], Meaning::Busy, "Ollama has too much to do"),
+];
+
+/// In the order in which they are looked for: what is more particular comes first.
+const PULLING: &[Row] = &[
+    (
+        &["context canceled"],
+        Meaning::Interrupted,
+        "Ollama stopped the pull by itself: ask again",
+    ),
+    (
+        &["digest mismatch"],
+        Meaning::DigestMismatch,
+        "the registry sent other bytes than its digest says",
+    ),
+    (
+        &["mlx", "newer version of ollama"],
+        Meaning::MissingPart,
+        "this Ollama cannot run the model",
+    ),
+    (
+        &["realm host", "unauthorized", "401:", "403:", "id_ed25519"],
+        Meaning::RegistryCredentials,
+        "the registry refuses Ollama",
+    ),
+    (&["429:"], Meaning::RegistryBusy, "the registry has too much to do"),
+    // Before the words of connections: a registry's text may hold any of them.
+    (
+        &["file does not exist", "404:"],
+        Meaning::NotFound,
+        "the registry has no such model",
+    ),
+    (
+        &[
+            "max retries exceeded",
+            "no such host",
+            "connection refused",
+            "connection reset",
+            "dial tcp",
+            "x509",
+            "tls:",
+            "i/o timeout",
+            "context deadline exceeded",
+            "eof",
+            "no location header",
+            "500:",
+            "502:",
+            "503:",
+            "504:",
+            "server gave http response to https client",
+        ],
+        Meaning::RegistryUnreachable,
+        "the registry does not serve Ollama",
+    ),
+    (
+        &[
+            "invalid character",
+            "cannot unmarshal",
+            "digest is empty",
+            "invalid digest format",
+        ],
+        Meaning::Protocol,
+        "the registry answered what is no manifest",
+    ),
+];
+
+const CREATING: &[Row] = &[
+    (
+        &[
+            "binary not found",
+            "llama-quantize unavailable",
+            "executable file not found",
+        ],
+        Meaning::MissingPart,
+        "Ollama lacks its program llama-quantize: install a whole Ollama",
+    ),
+    (&["mlx"], Meaning::MissingPart, "this Ollama cannot make the model"),
+    (
+        &["unsupported quantization type", "quantization is only supported"],
+        Meaning::Quantize,
+        "Ollama cannot quantize to that",
+    ),
+    (
+        &["template error", "template:"],
+        Meaning::Template,
+        "the template is wrong",
+    ),
+    (
+        &["blobs/sha256-"],
+        Meaning::Interrupted,
+        "a file that had been sent to Ollama was removed there while the model was made: ask again",
+    ),
+    (
+        &["llama-quantize failed"],
+        Meaning::FileInvalid,
+        "llama-quantize refuses the file; its reason stands in Ollama's log",
+    ),
+    (
+        &[
+            "gguf",
+            "unknown type",
+            "architecture",
+            "tokenizer",
+            "tensor",
+            "data type",
+            "config.json",
+            "invalid type",
+            "invalid array type",
+            "eof",
+            "no base model",
+            "adapter",
+            "duplicate",
+            "safetensors",
+            "invalid character",
+        ],
+        Meaning::FileInvalid,
+        "Ollama refuses the file",
+    ),
+];
+
+const UPLOADING: &[Row] = &[(
+    &["digest mismatch"],
+    Meaning::DigestMismatch,
+    "what reached Ollama is not what was sent",
+)];
+
+/// Ollama stopped work that nobody here had stopped: the download that it joined had been left by somebody before.
+pub(super) fn is_canceled(text: &str) -> bool {
+    text.ends_with("context canceled")
+}
+
+/// An error's text, from a line or a body.
+pub(super) fn said(doing: Doing, text: &str) -> Error {
+    let low = text.to_ascii_lowercase();
+    let rows = match doing {
+        Doing::Asking => &[][..],
+        Doing::Pulling => PULLING,
+        Doing::Creating => CREATING,
+        Doing::Uploading => UPLOADING,
+    };
+    let row = ANY
+        .iter()
+        .chain(rows)
+        .find(|(needles, ..)| needles.iter().any(|needle| low.contains(needle)));
+    let (meaning, words) = row.map_or((Meaning::Protocol, "Ollama failed"), |&(_, meaning, words)| {
+        (meaning, words)
+    });
+    let text = told(text);
+    let message = if text.is_empty() {
+        format!("{words}, and does not say why")
+    } else {
+        format!("{words}: {text}")
+    };
+    Error::new(meaning.kind(), message)
+}
+
+/// An answer with a status that is none of the wanted ones.
+pub(super) fn answered(doing: Doing, status: StatusCode, text: Option<&str>) -> Error {
+    match (status, text) {
+        (StatusCode::UNAUTHORIZED, _) => Error::new(
+            Kind::Unreachable,
+            "something before it wants credentials (401): put them into the file of `--header-file`",
+        ),
+        (StatusCode::FORBIDDEN, None) => Error::new(
+            Kind::Unreachable,
+            "it refuses the host name by which it is called (403): call it by its address, or let it listen on more than \
+             loopback (OLLAMA_HOST)",
+        ),
+        (StatusCode::SERVICE_UNAVAILABLE, text) => Error::new(
+            Kind::Busy(None),
+            format!("Ollama has too much to do: {}", told(text.unwrap_or("503"))),
+        ),
+        (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => Error::new(
+            Kind::Unreachable,
+            format!("something before it does not reach it ({})", status.as_u16()),
+        ),
+        (status, _) if status.is_redirection() => Error::new(
+            Kind::Protocol,
+            format!(
+                "something that is no Ollama answers there (a redirect, {})",
+                status.as_u16()
+            ),
+        ),
+        (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, None) => Error::new(
+            Kind::Protocol,
+            format!("something that is no Ollama answers there ({})", status.as_u16()),
+        ),
+        (_, Some(text)) => said(doing, text),
+        (status, None) => Error::new(
+            Kind::Protocol,
+            format!("Ollama answered with the status {} and no reason", status.as_u16()),
+        ),
+    }
+}
+
+// === impl Meaning ===
+
+impl Meaning {
+    fn kind(self) -> Kind {
+        match self {
+            Self::NotFound => Kind::NotFound,
+            Self::FileInvalid => Kind::FileInvalid,
+            Self::Quantize => Kind::OptionInvalid("import_options.quantize"),
+            Self::Template => Kind::OptionInvalid("import_options.template"),
+            Self::MissingPart => Kind::MissingPart,
+            Self::RegistryUnreachable => Kind::RegistryUnreachable,
+            Self::RegistryBusy => Kind::RegistryBusy(None),
+            Self::RegistryCredentials => Kind::RegistryCredentials,
+            Self::DiskFull => Kind::DiskFull { need: 0, have: 0 },
+            Self::DigestMismatch => Kind::DigestMismatch,
+            Self::Interrupted => Kind::Interrupted,
+            Self::Busy => Kind::Busy(None),
+            Self::Protocol => Kind::Protocol,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
