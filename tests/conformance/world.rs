@@ -122,10 +122,6 @@ impl Kind {
         }
     }
 
-    /// The program knows its framework: the adapter for Ollama comes from another branch.
-    pub(crate) fn supported(self) -> bool {
-        self == Self::Embedded
-    }
 
     pub(crate) fn has(self, need: Need) -> bool {
         match need {
