@@ -87,9 +87,7 @@ fn main() -> ExitCode {
         outage::CASES,
     ]
     .concat();
-    let kinds = Kind::ALL
-        .into_iter()
-        .filter(|kind| real || *kind != Kind::Ollama);
+    let kinds = Kind::ALL.into_iter().filter(|kind| real || *kind != Kind::Ollama);
     let trials = kinds
         .flat_map(|kind| cases.iter().map(move |case| (kind, *case)))
         .filter(|(kind, case)| case.needs.iter().all(|need| kind.has(*need)))
@@ -111,7 +109,7 @@ fn trial(kind: Kind, case: Case, shared: &Arc<Shared>) -> Trial {
     let missing = case.needs.iter().any(|need| match need {
         Need::Registry => shared.registry.is_none(),
         Need::Split => !shared.split,
-        Need::Outage | Need::Count => false,
+        Need::Create | Need::Outage | Need::Count => false,
     });
     let shared = Arc::clone(shared);
     let run = move || {

@@ -7,6 +7,8 @@ use super::world::{Ground, Kind, Shared};
 /// What only some engines or machines have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
+    /// An engine that makes models of files.
+    Create,
     /// A registry on loopback, from an installed program.
     Registry,
     /// llama.cpp's tool that splits a model.

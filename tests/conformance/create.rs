@@ -16,15 +16,16 @@ use super::{
 };
 
 cases![create =>
-    a_file_becomes_a_model [],
-    the_same_again_changes_nothing [],
-    other_content_is_refused_and_replaced_on_demand [],
-    parts_become_one_model [Split],
-    adapters_are_kept [],
-    texts_are_kept [],
-    what_is_no_model_is_refused [],
-    paths_outside_the_roots_are_refused_alike [],
-    no_answer_has_a_path_of_the_server [],
+    a_file_becomes_a_model [Create],
+    the_same_again_changes_nothing [Create],
+    other_content_is_refused_and_replaced_on_demand [Create],
+    parts_become_one_model [Create, Split],
+    adapters_are_kept [Create],
+    texts_are_kept [Create],
+    what_is_no_model_is_refused [Create],
+    paths_outside_the_roots_are_refused_alike [Create],
+    reserved_tags_are_refused [Create],
+    no_answer_has_a_path_of_the_server [Create],
 ];
 
 async fn make(world: &World, request: v1::CreateFromPathRequest) -> Result<v1::CreateFromPathResult, Status> {
@@ -219,6 +220,19 @@ async fn what_is_no_model_is_refused(ground: Ground) {
         calls::told(&status),
         calls::is(Code::FailedPrecondition, "PATH_NOT_USABLE")
     );
+    assert!(world.list().await.is_empty());
+}
+
+async fn reserved_tags_are_refused(ground: Ground) {
+    let world = ground.start().await;
+    for tag in ["local", "cloud", "7b-cloud", "LOCAL"] {
+        let status = world.create(&format!("m:{tag}"), &tiny(0)).await.unwrap_err();
+        assert_eq!(
+            calls::told(&status),
+            calls::is(Code::InvalidArgument, "MODEL_NAME_INVALID"),
+            "{tag}"
+        );
+    }
     assert!(world.list().await.is_empty());
 }
 

@@ -10,15 +10,15 @@ use super::{
 const SERVING: i32 = 1;
 
 cases![ensure =>
-    what_is_there_is_ready [],
+    what_is_there_is_ready [Registry],
     what_is_not_there_is_pulled [Registry],
     what_is_nowhere_is_not_found [Registry],
-    a_path_is_created_from [],
+    a_path_is_created_from [Create],
     a_dry_run_does_nothing [Registry],
     a_configured_model_is_pulled_at_start [Registry],
-    a_configured_path_is_created_from_and_never_pulled [],
-    a_wrong_pin_is_told_and_replaces_nothing [],
-    nothing_is_loaded_yet [],
+    a_configured_path_is_created_from_and_never_pulled [Create],
+    a_wrong_pin_is_told_and_replaces_nothing [Create],
+    nothing_is_loaded_yet [Create],
 ];
 
 fn ensure(name: &str) -> v1::EnsureReadyRequest {
@@ -34,12 +34,14 @@ async fn ensured(world: &World, request: v1::EnsureReadyRequest) -> Result<v1::E
 
 async fn what_is_there_is_ready(ground: Ground) {
     let world = ground.start().await;
-    let created = world.create("m", &tiny(0)).await.unwrap().model.unwrap();
+    world.ground.publish("m", &[("model", &tiny(0))]).await;
+    let name = world.ground.name("m");
+    let pulled = world.pull(&name).await.unwrap().model.unwrap();
     for _ in 0..2 {
-        let ready = ensured(&world, calls::ensure("m")).await.unwrap();
+        let ready = ensured(&world, calls::ensure(&name)).await.unwrap();
         assert!(!ready.changed);
         assert!(ready.plan.unwrap().steps.is_empty());
-        assert_eq!(ready.model.unwrap().digest, created.digest);
+        assert_eq!(ready.model.unwrap().digest, pulled.digest);
     }
 }
 

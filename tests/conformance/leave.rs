@@ -13,7 +13,7 @@ cases![operations =>
     callers_who_all_leave_end_the_work [Registry],
     a_caller_who_leaves_leaves_the_work [Registry],
     a_watcher_sees_the_end [Registry],
-    what_ended_is_remembered [Registry],
+    what_ended_is_remembered [Create, Registry],
     an_unknown_one_is_not_found [],
 ];
 

@@ -8,9 +8,9 @@ use super::{
 
 cases![list =>
     none [],
-    one_has_all_that_is_known [],
-    several_are_in_order [],
-    pages_follow_one_another [],
+    one_has_all_that_is_known [Create],
+    several_are_in_order [Create],
+    pages_follow_one_another [Create],
     what_is_no_page_is_refused [],
     what_is_pulled_is_listed_by_its_whole_name [Registry],
 ];

@@ -2,7 +2,7 @@
 
 use super::{
     calls,
-    case::cases,
+    case::{Need, cases},
     pull::big,
     support::{Code, soon, v1},
     world::{Engine, Ground, World, tiny},
@@ -12,17 +12,18 @@ const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;
 
 cases![outage =>
-    an_engine_that_is_away_at_start_is_told_and_seen_later [Outage],
+    an_engine_that_is_away_at_start_is_told_and_seen_later [Outage, Registry],
     a_pull_that_loses_its_engine_ends_with_a_reason [Outage, Registry],
-    an_engine_that_comes_back_has_its_models [Outage],
-    an_engine_that_does_not_answer_is_not_ready [Outage],
+    an_engine_that_comes_back_has_its_models [Outage, Registry],
+    an_engine_that_does_not_answer_is_not_ready [Outage, Registry],
 ];
 
 async fn an_engine_that_is_away_at_start_is_told_and_seen_later(mut ground: Ground) {
     ground.down().await;
     let mut world = ground.start().await;
     world.health("backends/one", NOT_SERVING).await;
-    let path = world.ground.put("m.gguf", &tiny(0));
+    world.ground.publish("m", &[("model", &tiny(0))]).await;
+    let name = world.ground.name("m");
     let mut client = world.client.clone();
     let request = v1::ListRequest {
         backend: "one".into(),
@@ -31,13 +32,11 @@ async fn an_engine_that_is_away_at_start_is_told_and_seen_later(mut ground: Grou
     let mut answers = vec![
         soon(client.list(v1::ListRequest::default())).await.unwrap_err(),
         soon(client.list(request)).await.unwrap_err(),
-        super::support::created(&mut client, super::support::create("m", &path))
-            .await
-            .unwrap_err(),
-        calls::ensured(&mut client, calls::ensure("m")).await.unwrap_err(),
+        calls::ensured(&mut client, calls::ensure(&name)).await.unwrap_err(),
+        world.pull(&name).await.unwrap_err(),
     ];
-    if world.ground.has_registry() {
-        answers.push(world.pull(&world.ground.name("m")).await.unwrap_err());
+    if world.ground.kind.has(Need::Create) {
+        answers.push(world.create("m", &tiny(0)).await.unwrap_err());
     }
     for status in answers {
         assert_eq!(
@@ -59,7 +58,7 @@ async fn an_engine_that_is_away_at_start_is_told_and_seen_later(mut ground: Grou
 
     world.ground.up().await;
     world.health("backends/one", SERVING).await;
-    assert!(world.create("m", &tiny(0)).await.unwrap().changed);
+    assert!(world.pull(&name).await.unwrap().changed);
 }
 
 async fn a_pull_that_loses_its_engine_ends_with_a_reason(ground: Ground) {
@@ -96,14 +95,16 @@ async fn a_pull_that_loses_its_engine_ends_with_a_reason(ground: Ground) {
 
 async fn an_engine_that_comes_back_has_its_models(ground: Ground) {
     let mut world = ground.start().await;
-    let created = world.create("m", &tiny(0)).await.unwrap().model.unwrap();
-    world.health("backends/one/models/m", SERVING).await;
+    let digest = world.ground.publish("m", &[("model", &tiny(0))]).await;
+    let name = world.ground.name("m");
+    world.pull(&name).await.unwrap();
+    world.health(&format!("backends/one/models/{name}"), SERVING).await;
     world.ground.down().await;
     world.health("backends/one", NOT_SERVING).await;
     world.health("", NOT_SERVING).await;
     world.ground.up().await;
     world.health("backends/one", SERVING).await;
-    assert_eq!(world.list().await[0].digest, created.digest);
+    assert_eq!(world.list().await[0].digest, digest);
 }
 
 /// It accepts connections and says nothing.
@@ -115,6 +116,14 @@ async fn an_engine_that_does_not_answer_is_not_ready(ground: Ground) {
         Engine::Ollama(server) => server.stop(),
         Engine::Embedded => unreachable!(),
     }
+    // Who asks meanwhile is answered all the same, and learns what health will say.
+    let request = v1::ListRequest::default();
+    let status = soon(world.client.clone().list(request)).await.unwrap_err();
+    assert_eq!(
+        calls::told(&status),
+        calls::is(Code::Unavailable, "BACKEND_UNREACHABLE"),
+        "{status:?}"
+    );
     world.health("backends/one", NOT_SERVING).await;
     match &world.ground.engine {
         Engine::Double(double) => double.be(super::ollama_double::Mode::Ollama),
@@ -122,5 +131,6 @@ async fn an_engine_that_does_not_answer_is_not_ready(ground: Ground) {
         Engine::Embedded => unreachable!(),
     }
     world.health("backends/one", SERVING).await;
-    assert!(world.create("m", &tiny(0)).await.unwrap().changed);
+    world.ground.publish("m", &[("model", &tiny(0))]).await;
+    assert!(world.pull(&world.ground.name("m")).await.unwrap().changed);
 }

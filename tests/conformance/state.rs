@@ -1,7 +1,7 @@
 //! What is told of the engine: description, readiness, health.
 
 use super::{
-    case::cases,
+    case::{Need, cases},
     support::{HealthCheckRequest, soon, v1},
     world::{Ground, Kind, tiny},
 };
@@ -11,7 +11,7 @@ const SERVICE_UNKNOWN: i32 = 3;
 
 cases![state =>
     the_engine_is_described [],
-    health_follows_the_list [],
+    health_follows_the_list [Registry],
     services_are_serving [],
 ];
 
@@ -30,9 +30,9 @@ async fn the_engine_is_described(ground: Ground) {
     assert_eq!(backend.state(), v1::backend::State::Ready);
     assert!(backend.failure.is_none() && backend.last_seen_time.is_some());
     let can: Vec<_> = backend.capabilities().collect();
-    for capability in [v1::BackendCapability::Pull, v1::BackendCapability::Create] {
-        assert!(can.contains(&capability), "{can:?}");
-    }
+    assert!(can.contains(&v1::BackendCapability::Pull), "{can:?}");
+    let creates = can.contains(&v1::BackendCapability::Create);
+    assert_eq!(creates, world.ground.kind.has(Need::Create), "{can:?}");
     if world.ground.kind != Kind::Embedded {
         assert_eq!(backend.version, "0.34.0");
         assert!(
@@ -46,11 +46,12 @@ async fn the_engine_is_described(ground: Ground) {
 async fn health_follows_the_list(ground: Ground) {
     let world = ground.start().await;
     let request = HealthCheckRequest {
-        service: "backends/one/models/m".into(),
+        service: format!("backends/one/models/{}", world.ground.name("m")),
     };
     let mut watch = soon(world.health.clone().watch(request)).await.unwrap().into_inner();
     assert_eq!(soon(watch.message()).await.unwrap().unwrap().status, SERVICE_UNKNOWN);
-    world.create("m", &tiny(0)).await.unwrap();
+    world.ground.publish("m", &[("model", &tiny(0))]).await;
+    world.pull(&world.ground.name("m")).await.unwrap();
     while soon(watch.message()).await.unwrap().expect("it goes on").status != SERVING {}
 }
 

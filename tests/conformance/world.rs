@@ -33,7 +33,7 @@ use super::{
     ollama_double::{Double, Gate, Layer, Remote, digest_of},
     registry::{Front, Registry},
     service::{self, Home},
-    support::{Channel, HealthCheckRequest, HealthClient, Status, create, created, soon},
+    support::{Channel, HealthCheckRequest, HealthClient, LONG, Status, create, created, soon},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
@@ -122,10 +122,11 @@ impl Kind {
         }
     }
 
-
     pub(crate) fn has(self, need: Need) -> bool {
         match need {
             Need::Registry | Need::Split => true,
+            // CreateFromPath through an Ollama comes next: then all can.
+            Need::Create => self == Self::Embedded,
             Need::Outage => self != Self::Embedded,
             Need::Count => self == Self::Double,
         }
@@ -361,13 +362,16 @@ impl World {
     pub(crate) async fn health(&self, name: &str, status: i32) {
         let request = HealthCheckRequest { service: name.into() };
         let mut watch = soon(self.health.clone().watch(request)).await.unwrap().into_inner();
-        while soon(watch.message())
-            .await
-            .unwrap()
-            .expect("the stream stays open")
-            .status
-            != status
-        {}
+        // An engine that says nothing has three probes of ten seconds before it is not ready.
+        let told = async {
+            while let Some(message) = watch.message().await.unwrap() {
+                if message.status == status {
+                    return;
+                }
+            }
+            panic!("the stream stays open");
+        };
+        tokio::time::timeout(LONG * 4, told).await.expect("in time");
     }
 }
 

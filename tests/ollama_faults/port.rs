@@ -7,7 +7,6 @@ use super::{
     ollama_double::{Mode, Route},
     support::{soon, v1},
     world,
-    world::tiny,
 };
 
 const SERVING: i32 = 1;
@@ -24,8 +23,6 @@ async fn what_is_no_ollama_or_busy_is_told() {
         world.ground.double().be(mode);
         let listed = soon(world.client.clone().list(v1::ListRequest::default())).await;
         let status = listed.unwrap_err();
-        assert_eq!(calls::told(&status), calls::is(told.0, told.1), "{mode:?}: {status:?}");
-        let status = world.create("n", &tiny(0)).await.unwrap_err();
         assert_eq!(calls::told(&status), calls::is(told.0, told.1), "{mode:?}: {status:?}");
         let status = world.pull(&world.ground.name("m")).await.unwrap_err();
         assert_eq!(calls::told(&status), calls::is(told.0, told.1), "{mode:?}: {status:?}");
