@@ -44,7 +44,9 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request) -> Response<Bo
             );
         }
         Mode::Html => return html(),
-        Mode::Ollama | Mode::Deaf => {}
+        // On a connection that was open before.
+        Mode::Deaf => std::future::pending().await,
+        Mode::Ollama => {}
     }
     let guard = (route == Route::Pull).then(|| Pulling::begin(&shared));
     let mut scripted = scripted.unwrap_or(Answer::Usual);
