@@ -42,6 +42,10 @@ proto:
 test *args:
     cargo test --locked {{ args }}
 
+# the one suite of all engines; `just conformance ollama::pull` runs a part of it
+conformance *args:
+    cargo test --locked --test conformance -- {{ args }}
+
 # the benchmarks, of the program as it is shipped; ratios and figures, nothing is asserted
 bench *args:
     cargo build --locked --profile dist

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     backend::{
-        Call, Done, Error, PullSpec,
+        Call, Done, Error, Kind, PullSpec,
         call::{self, TaskReporter},
         turns::Turns,
     },
@@ -122,7 +122,11 @@ async fn follow(client: &Client, spec: &PullSpec, reporter: &TaskReporter) -> Re
     let begun = client.stream(Doing::Pulling, "/api/pull", &ask).await;
     let mut stream = begun.map_err(|error| (error, false))?;
     let mut reader = Reader::default();
-    while let Some(line) = stream.next().await.map_err(|error| (error, stream.canceled))? {
+    while let Some(line) = stream
+        .next()
+        .await
+        .map_err(|error| (named(error, &model), stream.canceled))?
+    {
         for event in reader.read(&line) {
             match event {
                 Event::Layer(_) | Event::Total(_) | Event::Bytes(_) => reporter.count(event),
@@ -134,6 +138,17 @@ async fn follow(client: &Client, spec: &PullSpec, reporter: &TaskReporter) -> Re
         Ok(())
     } else {
         Err((stream.cut_short(), false))
+    }
+}
+
+/// Ollama's words for what is nowhere have no name in them.
+fn named(error: Error, model: &str) -> Error {
+    match error.kind {
+        Kind::NotFound => Error {
+            message: format!("`{model}` cannot be pulled: {}", error.message),
+            ..error
+        },
+        _ => error,
     }
 }
 

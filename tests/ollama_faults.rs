@@ -1,0 +1,88 @@
+//! What Ollama can do wrong, by the scripted double: what the caller gets, and that the next call is good.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[allow(dead_code, reason = "the tests of the API use the rest")]
+#[path = "api/calls.rs"]
+mod calls;
+#[path = "conformance/case.rs"]
+#[allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "the suite of all engines uses the rest"
+)]
+mod case;
+#[path = "ollama_faults/create.rs"]
+mod create;
+#[path = "support/ollama.rs"]
+mod ollama;
+#[path = "support/ollama_double.rs"]
+#[allow(unused_imports, reason = "other tests use the rest")]
+mod ollama_double;
+#[path = "ollama_faults/port.rs"]
+mod port;
+#[path = "ollama_faults/pull.rs"]
+mod pull;
+#[path = "support/registry.rs"]
+mod registry;
+#[path = "support/service.rs"]
+mod service;
+#[path = "ollama_faults/stream.rs"]
+mod stream;
+#[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
+#[path = "api/support.rs"]
+mod support;
+#[path = "conformance/world.rs"]
+mod world;
+
+use std::{sync::Arc, time::Instant};
+
+use model_control::model::Digest;
+use tokio::runtime::Handle;
+use tonic::Status;
+
+use self::{
+    ollama_double::{Layer, Remote},
+    support::LONG,
+    world::{Ground, Kind, Shared, World},
+};
+
+/// A service in front of a double whose registry has the model `m`.
+async fn world() -> World {
+    let shared = Shared {
+        registry: None,
+        split: false,
+        handle: Handle::current(),
+    };
+    let ground = Ground::new(Kind::Double, Arc::new(shared)).await;
+    let name = ground.name("m").parse().unwrap();
+    let layers = vec![Layer::file("model", Digest::of(b"m"), 1000), Layer::text("system", "s")];
+    let remote = Remote { layers, half_way: None };
+    ground.double().state().publish(&name, remote);
+    ground.start().await
+}
+
+/// Nothing of Ollama's machine is told, and clients can read it.
+fn assert_clean(status: &Status) {
+    let told = format!("{status:?}");
+    for path in [
+        "models-dir",
+        "ollama-bin-dir",
+        "ollama-lib-dir",
+        "working-dir",
+        "home-dir",
+    ] {
+        assert!(!told.contains(path), "{told}");
+    }
+    assert!(status.message().len() <= 1024 && status.details().len() <= 4096);
+}
+
+/// Waits until it is so. For what the double alone tells.
+async fn until(mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < LONG, "in time");
+        tokio::task::yield_now().await;
+    }
+}

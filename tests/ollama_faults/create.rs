@@ -1,0 +1,129 @@
+//! Creates and uploads that go wrong on Ollama's side.
+
+use tonic::Code;
+
+use super::{
+    assert_clean, calls,
+    ollama_double::{Answer, Gate, Route},
+    support::{create, soon, v1},
+    until, world,
+    world::tiny,
+};
+
+const RECORDED: &[(Route, &str, Code, &str)] = &[
+    (Route::Create, "create-missing-blob", Code::Aborted, "INTERRUPTED"),
+    (Route::Create, "create-server-sigkill", Code::Aborted, "INTERRUPTED"),
+    (
+        Route::Create,
+        "create-gguf-no-helper",
+        Code::FailedPrecondition,
+        "ENGINE_MISSING_PART",
+    ),
+    (
+        Route::Create,
+        "create-unknown-arch",
+        Code::InvalidArgument,
+        "MODEL_FILE_INVALID",
+    ),
+    (
+        Route::Create,
+        "create-not-gguf",
+        Code::InvalidArgument,
+        "MODEL_FILE_INVALID",
+    ),
+    (
+        Route::Create,
+        "create-bad-template",
+        Code::InvalidArgument,
+        "REQUEST_INVALID",
+    ),
+    (
+        Route::Create,
+        "create-quantize-nonsense",
+        Code::InvalidArgument,
+        "REQUEST_INVALID",
+    ),
+    (Route::PostBlob, "blob-disk-full", Code::ResourceExhausted, "DISK_FULL"),
+    (Route::PostBlob, "blob-post-mismatch", Code::DataLoss, "DIGEST_MISMATCH"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "CreateFromPath through an Ollama comes next"]
+async fn what_was_recorded_is_told_truly() {
+    let mut wrong = Vec::new();
+    for &(route, recording, code, reason) in RECORDED {
+        let world = world().await;
+        world.ground.double().on(route, Answer::Recorded(recording));
+        let status = world.create("m", &tiny(0)).await.expect_err(recording);
+        assert_clean(&status);
+        if calls::told(&status) != calls::is(code, reason) {
+            wrong.push(format!(
+                "{recording}: {} and not {reason}: {status:?}",
+                calls::told(&status).1
+            ));
+        }
+        assert!(world.list().await.is_empty(), "{recording}");
+        assert!(world.create("m", &tiny(0)).await.unwrap().changed, "{recording}");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// It was not there when asked, and is when it comes: Ollama answers at once and reads nothing.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "CreateFromPath through an Ollama comes next"]
+async fn a_blob_that_comes_meanwhile_is_no_error() {
+    let world = world().await;
+    let path = world.ground.home.write_model("big.gguf", 32);
+    let digest = model_control::model::Digest::of(&std::fs::read(&path).unwrap()).to_string();
+    let double = world.ground.double();
+    double.state().blobs.insert(digest, 32 << 20);
+    double.on(Route::HeadBlob, Answer::Json(404, String::new()));
+    let made = super::support::created(&mut world.client.clone(), create("m", &path)).await;
+    assert!(made.unwrap().changed);
+    assert_eq!(double.asked(Route::PostBlob), 1);
+}
+
+/// Ollama cannot stop a create: it is waited for, and its model is there.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "CreateFromPath through an Ollama comes next"]
+async fn a_create_that_is_left_goes_to_its_end() {
+    let world = world().await;
+    let double = world.ground.double();
+    let gate = Gate::new();
+    double.on(Route::Create, Answer::Late(gate.clone(), Box::new(Answer::Usual)));
+    let path = world.ground.put("m.gguf", &tiny(0));
+    let mut stream = soon(world.client.clone().create_from_path(create("m", &path)))
+        .await
+        .unwrap()
+        .into_inner();
+    let first = soon(stream.message()).await.unwrap().unwrap();
+    let Some(v1::create_from_path_response::Event::Progress(first)) = first.event else {
+        panic!("no snapshot first")
+    };
+    until(|| double.asked(Route::Create) == 1).await;
+    let cancelled = calls::cancel(&mut world.operations.clone(), &first.operation_id)
+        .await
+        .unwrap();
+    let failure = calls::failure(&cancelled);
+    assert_eq!(failure.reason, "OPERATION_CANCELLED");
+    gate.open();
+    until(|| !double.state().models.is_empty()).await;
+    let again = world.create("m", &tiny(0)).await.unwrap();
+    assert_eq!(again.model.unwrap().digest, world.list().await[0].digest);
+}
+
+/// The second create of a file reads and sends nothing.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "CreateFromPath through an Ollama comes next"]
+async fn what_was_sent_is_not_sent_again() {
+    let world = world().await;
+    for model in ["a", "b", "c"] {
+        let path = world.ground.home.model("one.gguf");
+        if model == "a" {
+            world.ground.put("one.gguf", &tiny(0));
+        }
+        let made = super::support::created(&mut world.client.clone(), create(model, &path)).await;
+        assert!(made.unwrap().changed);
+    }
+    assert_eq!(world.ground.double().asked(Route::PostBlob), 1);
+}
