@@ -24,7 +24,7 @@ const MAX_HEADERS: u32 = 64 << 10;
 /// Bytes of the file of certificates.
 const MAX_CA_FILE: u64 = 4 << 20;
 /// Idle connections that are kept to a host, as many as ranges may be open to it.
-const IDLE: usize = 16;
+const IDLE: usize = 24;
 /// Servers close idle connections after a minute or so.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
