@@ -6,12 +6,15 @@
 //! Rejected: a stream whose dropping cancels. Some engines cannot stop what they began (an Ollama create), and a dropped
 //! stream has nobody left to tell; [`Call::cancel`] answers what became of the work.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{
-    model::{Capability, Digest, Event, ImportOptions, ModelInfo, ModelName, Provenance},
+    model::{
+        Canary, Capability, Details, Digest, Event, ImportOptions, KeepAlive, LoadOptions, ModelInfo, ModelName,
+        Provenance, Running, Unloaded,
+    },
     source::Source,
 };
 
@@ -48,6 +51,48 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Begins to make a model from opened files.
     async fn create(&self, spec: CreateSpec) -> Result<Box<dyn Call>, Error>;
+
+    // What follows not every engine can: see `capabilities`.
+
+    /// All about a model; with `verbose`, tensors and long arrays too. Absence is no error.
+    async fn show(&self, _name: &ModelName, _verbose: bool) -> Result<Option<Details>, Error> {
+        Err(Error::lacks(Capability::Show))
+    }
+
+    /// Removes a model, and the layers that no other needs: the bytes that came free. Absence is [`Kind::NotFound`].
+    async fn delete(&self, _name: &ModelName) -> Result<u64, Error> {
+        Err(Error::lacks(Capability::Delete))
+    }
+
+    /// Gives a model a second name.
+    async fn copy(&self, _spec: &CopySpec) -> Result<(), Error> {
+        Err(Error::lacks(Capability::Copy))
+    }
+
+    /// Begins to send a model to its registry.
+    async fn push(&self, _spec: PushSpec) -> Result<Box<dyn Call>, Error> {
+        Err(Error::lacks(Capability::Push))
+    }
+
+    /// Begins to bring a model into memory. One that is there in the same way is nothing to do but to keep as long as is asked.
+    async fn load(&self, _spec: LoadSpec) -> Result<Box<dyn Call>, Error> {
+        Err(Error::lacks(Capability::Load))
+    }
+
+    /// Asks a model that is in memory for a first token or an embedding, the way that works for it, within `timeout`.
+    async fn warm(&self, _spec: &LoadSpec, _timeout: Duration) -> Result<Canary, Error> {
+        Err(Error::lacks(Capability::Load))
+    }
+
+    /// Takes a model out of memory, and returns when it is gone. One that is not there is nothing to do.
+    async fn unload(&self, _name: &ModelName) -> Result<Unloaded, Error> {
+        Err(Error::lacks(Capability::Unload))
+    }
+
+    /// The models in memory, and those on their way in or out.
+    async fn running(&self) -> Result<Vec<Running>, Error> {
+        Err(Error::lacks(Capability::ListRunning))
+    }
 }
 
 /// What to pull.
@@ -78,6 +123,37 @@ pub struct CreateSpec {
     pub replace: bool,
 }
 
+/// What to copy.
+#[derive(Debug, Clone)]
+pub struct CopySpec {
+    /// The model.
+    pub source: ModelName,
+    /// Its second name, not a reserved one.
+    pub destination: ModelName,
+    /// Replace a model of that name.
+    pub replace: bool,
+}
+
+/// What to push.
+#[derive(Debug, Clone)]
+pub struct PushSpec {
+    /// The model, whose host names the registry.
+    pub name: ModelName,
+    /// Plain http.
+    pub insecure: bool,
+}
+
+/// What to load.
+#[derive(Debug, Clone)]
+pub struct LoadSpec {
+    /// The model.
+    pub name: ModelName,
+    /// How it is to run.
+    pub options: LoadOptions,
+    /// How long it stays.
+    pub keep_alive: KeepAlive,
+}
+
 /// Long work of an engine. Dropping it asks the engine to stop and leaves nobody to be told.
 #[async_trait]
 pub trait Call: Send {
@@ -104,6 +180,8 @@ pub struct Done {
     pub changed: bool,
     /// Of a create.
     pub provenance: Option<Provenance>,
+    /// Of a push: the manifest's in the registry.
+    pub digest: Option<Digest>,
 }
 
 /// What became of work that was to be cancelled.

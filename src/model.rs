@@ -4,6 +4,7 @@
 //! Nothing here does I/O or knows a transport. All of it can be serialised, so that operations can be journalled and
 //! re-told after a restart.
 
+pub mod details;
 pub mod digest;
 pub mod failure;
 pub mod import;
@@ -12,8 +13,10 @@ pub mod level;
 pub mod name;
 pub mod plan;
 pub mod progress;
+pub mod running;
 
 pub use self::{
+    details::{Details, TensorInfo},
     digest::Digest,
     failure::{Failure, Reason},
     import::{ChatMessage, ImportOptions, Provenance, SourceFile},
@@ -22,4 +25,5 @@ pub use self::{
     name::ModelName,
     plan::{Plan, Step},
     progress::{Event, Layer, Phase, Snapshot},
+    running::{Canary, KeepAlive, LoadOptions, Protocol, RunState, Running, Unloaded},
 };

@@ -50,6 +50,10 @@ pub enum Kind {
     RegistryCredentials,
     /// The registry, or where it sends us, is not on the list of what may be reached. Not retried.
     RegistryNotAllowed,
+    /// The engine cannot bring the model into memory: its own reason. Not retried.
+    NotLoadable,
+    /// The engine has no memory for the model. Retried by callers once there is.
+    OutOfMemory,
     /// No room on the store's disk. Retried by callers once there is.
     DiskFull {
         /// Bytes wanted; 0 when it is something else that the disk has no more of, as files.
@@ -91,6 +95,11 @@ impl Error {
     pub fn because(mut self, source: impl error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
+    }
+
+    /// The engine has no such ability, and says no more.
+    pub fn lacks(capability: Capability) -> Self {
+        Self::new(Kind::Cannot(capability), format!("this engine cannot {capability}"))
     }
 
     /// The engine has no such ability.

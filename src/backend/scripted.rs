@@ -206,7 +206,7 @@ impl Script {
     pub async fn succeed(self, name: &ModelName, content: &str) {
         let done = Done {
             changed: true,
-            provenance: None,
+            ..Done::default()
         };
         let model = Arc::new(info(name, content));
         self.play(Next::Ended(Ok(done)), Some(model)).await;

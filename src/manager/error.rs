@@ -108,6 +108,8 @@ pub(super) fn engine(error: &backend::Error, entry: &str) -> Failure {
         Kind::RegistryBusy(delay) => told(Reason::RegistryBusy).retry_after(delay.unwrap_or(RETRY_BUSY)),
         Kind::RegistryCredentials => told(Reason::RegistryCredentials).violation("registry", &error.message),
         Kind::RegistryNotAllowed => told(Reason::RegistryNotAllowed),
+        Kind::NotLoadable => told(Reason::ModelNotLoadable).violation("model", &error.message),
+        Kind::OutOfMemory => told(Reason::EngineOutOfMemory),
         Kind::DiskFull { need: 0, .. } => told(Reason::DiskFull),
         Kind::DiskFull { need, have } => told(Reason::DiskFull).with("needBytes", need).with("haveBytes", have),
         Kind::DigestMismatch => told(Reason::DigestMismatch),

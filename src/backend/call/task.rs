@@ -158,7 +158,7 @@ mod tests {
     fn done() -> Done {
         Done {
             changed: true,
-            provenance: None,
+            ..Done::default()
         }
     }
 

@@ -377,7 +377,11 @@ impl Job<'_> {
             converted: false,
             quantized: false,
         });
-        Done { changed, provenance }
+        Done {
+            changed,
+            provenance,
+            ..Done::default()
+        }
     }
 }
 

@@ -158,7 +158,7 @@ impl Job {
         Ok(match committed {
             Committed::Whole => Some(Done {
                 changed: true,
-                provenance: None,
+                ..Done::default()
             }),
             Committed::BlobVanished => None,
         })

@@ -131,6 +131,7 @@ impl<'a> Job<'a> {
             Some(made) => Ok(Some(Done {
                 changed: false,
                 provenance: Some(self.provenance(made.stored)),
+                ..Done::default()
             })),
             None if self.spec.replace => Ok(None),
             None => {
@@ -209,6 +210,7 @@ impl<'a> Job<'a> {
         Ok(Done {
             changed: digest(&self.before) != digest(&after),
             provenance: Some(self.provenance(stored)),
+            ..Done::default()
         })
     }
 

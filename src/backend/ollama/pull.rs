@@ -107,7 +107,7 @@ async fn run(shared: &Shared, turns: &Turns, spec: &PullSpec, reporter: &TaskRep
     let after = list::find(client, &spec.name).await?.map(|model| model.digest.clone());
     Ok(Done {
         changed: after != before,
-        provenance: None,
+        ..Done::default()
     })
 }
 
