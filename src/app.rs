@@ -1,6 +1,7 @@
 //! Wires the rooms together; starts them, and stops them in one order.
 
 use std::{
+    collections::HashSet,
     future::Future,
     io,
     net::SocketAddr,
@@ -146,7 +147,11 @@ impl App {
             tasks.spawn(health.run());
         }
         publisher.probe(&setup, settings.probe_interval, &changed, &tasks, &stop);
-        for (entry, _) in setup.supported() {
+        let mut kept = HashSet::new();
+        for (entry, engine) in setup.supported() {
+            if kept.insert(engine.id.clone()) {
+                tasks.spawn(manager::pins::keep(manager.clone(), Arc::clone(entry), stop.clone()));
+            }
             for index in 0..entry.desired.len() {
                 tasks.spawn(manager::desired::keep(
                     manager.clone(),

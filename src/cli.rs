@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | one a word: `ensure`, `list`, `pull`, `create`, `describe`, `operations`, `health`, `completions` | its flags, its call, what it prints |
+//! | one a word: `ensure`, `list`, `pull`, `create`, `show`, `describe`, `operations`, `health`, `completions` | its flags, its call, what it prints |
+//! | `life` | the short words of a model's life: `load`, `unload`, `ps`, `delete`, `copy`, `push` |
 //! | `import` | the flags of an import, which `ensure` and `create` share |
 //! | `connect` | the channel and the deadlines |
 //! | `follow` | a long stream from its call to its result, and what Ctrl-C means in it |
@@ -31,10 +32,12 @@ mod follow;
 mod health;
 mod import;
 mod json;
+mod life;
 mod list;
 mod operations;
 mod progress;
 mod pull;
+mod show;
 mod table;
 mod text;
 
@@ -99,6 +102,20 @@ pub enum Word {
     Pull(pull::Args),
     /// Make a model from a file or folder of the server's machine
     Create(create::Args),
+    /// Tell all about one model
+    Show(show::Args),
+    /// Remove a model
+    Delete(life::DeleteArgs),
+    /// Give a model a second name
+    Copy(life::CopyArgs),
+    /// Send a model to its registry
+    Push(life::PushArgs),
+    /// Bring a model into memory
+    Load(life::LoadArgs),
+    /// Take a model out of memory
+    Unload(life::UnloadArgs),
+    /// List the models in memory
+    Ps,
     /// Tell what the server is and how its backends are
     Describe(describe::Args),
     /// Find, follow and cancel the server's work
@@ -168,6 +185,13 @@ async fn execute(word: Word, cx: &mut Context, whole: fn() -> clap::Command) -> 
         Word::List(args) => list::run(args, cx).await,
         Word::Pull(args) => pull::run(args, cx).await,
         Word::Create(args) => create::run(args, cx).await,
+        Word::Show(args) => show::run(args, cx).await,
+        Word::Delete(args) => life::delete(args, cx).await,
+        Word::Copy(args) => life::copy(args, cx).await,
+        Word::Push(args) => life::push(args, cx).await,
+        Word::Load(args) => life::load(args, cx).await,
+        Word::Unload(args) => life::unload(args, cx).await,
+        Word::Ps => life::ps(cx).await,
         Word::Describe(args) => describe::run(args, cx).await,
         Word::Operations(args) => operations::run(args, cx).await,
         Word::Health(args) => health::run(args, cx).await,

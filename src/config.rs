@@ -147,6 +147,11 @@ pub struct Desired {
     pub options: ImportOptions,
     /// Plain http.
     pub insecure: bool,
+    /// How long it stays in memory after its last use; none: as the engine has it. Never with a level above on disk: what is
+    /// configured so stays.
+    pub keep_alive: Option<Duration>,
+    /// The context that it is loaded with, in tokens; none: the engine's.
+    pub context_length: Option<u32>,
     /// When it is made ready.
     pub ensure: Ensure,
 }

@@ -20,11 +20,15 @@ use crate::{
             AllowList, AllowedHost, Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings,
             SettingsError, TransferLimits,
         },
-        ollama::{self, Memory, Ollama},
+        ollama::{self, Memory as Remembered, Ollama},
     },
     config::{self, Config, Framework, RegistryHost},
-    model::Digest,
+    model::{Digest, Level, ModelInfo, RunState, Running},
 };
+
+mod memory;
+
+pub use self::memory::{Memory, Pin};
 
 /// The configuration in force with its engines. Replaced as a whole; a running operation holds the one it began with.
 #[derive(Debug)]
@@ -67,6 +71,8 @@ pub struct Engine {
     pub id: EngineId,
     /// The engine.
     pub backend: Arc<dyn Backend>,
+    /// What this service knows of its memory.
+    pub memory: Arc<Memory>,
 }
 
 /// What tells engines apart: the framework and the normalised address or store.
@@ -128,7 +134,7 @@ pub fn build(config: &Config) -> Result<Setup, BuildError> {
 struct Builder {
     allow: Vec<AllowedHost>,
     pulling: Pulling,
-    memory: Memory,
+    memory: Remembered,
     made: HashMap<String, Engine>,
 }
 
@@ -136,7 +142,7 @@ struct Builder {
 
 impl Builder {
     fn new(config: &Config) -> Result<Self, BuildError> {
-        let memory = Memory::open(&config.server.state_dir);
+        let memory = Remembered::open(&config.server.state_dir);
         let config = &config.registries;
         let allowed = |host: &RegistryHost| {
             let host = host.to_string();
@@ -243,6 +249,22 @@ impl Engine {
         Self {
             id: EngineId(id.into()),
             backend,
+            memory: Arc::default(),
+        }
+    }
+}
+
+impl Engine {
+    /// How ready a listed model is, by what runs.
+    pub fn level(&self, info: &ModelInfo, running: &[Running]) -> Level {
+        let ready = running.iter().find(|running| {
+            let same = running.digest.as_ref().is_none_or(|digest| *digest == info.digest);
+            same && running.state == RunState::Ready && running.is(&info.name)
+        });
+        match ready {
+            None => Level::OnDisk,
+            Some(running) if self.memory.canary(&info.name, running.digest.as_ref()).is_some() => Level::Warm,
+            Some(_) => Level::Loaded,
         }
     }
 }

@@ -18,20 +18,28 @@ use crate::{
     source::Roots,
 };
 
+mod change;
 pub mod desired;
 mod ensure;
 mod error;
 mod execute;
+mod follow;
 mod import;
 pub mod list;
+mod look;
+mod memory;
+pub mod pins;
 mod plan;
 pub mod request;
+mod target;
 mod task;
 pub mod work;
 
 pub use self::{
+    change::Changed,
     ensure::Ensured,
     list::Listed,
+    look::{RunningModel, RunningModels, Shown},
     work::{Label, ModelEnded, ModelOperations, ModelStatus, ModelSubscription, ModelView, OperationKind, Outcome},
 };
 

@@ -31,7 +31,7 @@ pub trait Work: Send + Sync + Sized + 'static {
     /// What one operation at a time may work on.
     type Key: Clone + Eq + Hash + fmt::Debug + Send + Sync;
     /// What two callers must agree on to share an operation.
-    type Content: PartialEq + Send + Sync;
+    type Content: Send + Sync;
     /// What describes it to people.
     type Label: Clone + fmt::Debug + Send + Sync;
     /// How far it has come: a complete value.
@@ -41,12 +41,43 @@ pub trait Work: Send + Sync + Sized + 'static {
     /// Why nothing came of it.
     type Failure: Clone + Send + Sync;
 
+    /// What becomes of a caller who wants `new` while `running` runs on the same key. Called under the table's lock: it may
+    /// note in `running` what the new caller wants beyond it.
+    fn meet(running: &Self::Content, new: &Self::Content) -> Meeting;
     /// What each line of the operation's log carries, without a parent: an operation outlives the call that began it.
     fn span(id: Uuid, label: &Self::Label) -> tracing::Span;
     /// The failure of work that was stopped.
     fn stopped(id: Uuid, why: Why) -> Self::Failure;
     /// The failure of work that broke off by a fault of ours.
     fn fault(id: Uuid) -> Self::Failure;
+}
+
+/// What becomes of a caller who meets work on the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meeting {
+    /// It is the same work: both follow it.
+    Join,
+    /// The new work begins when the running one has ended.
+    Wait,
+    /// The new work is refused.
+    Conflict,
+}
+
+/// Work to be done.
+#[derive(Debug)]
+pub struct Order<W: Work> {
+    /// What it works on.
+    pub key: W::Key,
+    /// What else nobody may work on meanwhile.
+    pub held: Vec<W::Key>,
+    /// What describes it.
+    pub label: W::Label,
+    /// What two callers must agree on.
+    pub content: W::Content,
+    /// What the caller's leaving does.
+    pub on_disconnect: OnDisconnect,
+    /// Before anything was done.
+    pub first: W::Progress,
 }
 
 /// What a caller's leaving does.
@@ -156,6 +187,7 @@ pub struct Limits {
 struct Record<W: Work> {
     id: Uuid,
     key: W::Key,
+    held: Vec<W::Key>,
     content: W::Content,
     label: W::Label,
     create_time: SystemTime,

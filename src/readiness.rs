@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     backend::{Backend, Error},
     engines::{Engine, Entry, Setup},
-    model::{Capability, ModelInfo, ModelName},
+    model::{Capability, Level, ModelInfo, ModelName, Running},
 };
 
 mod health;
@@ -62,6 +62,8 @@ pub struct Seen {
     pub failure: Option<Error>,
     /// The models it listed last.
     pub models: Arc<BTreeMap<ModelName, Arc<ModelInfo>>>,
+    /// The models in its memory.
+    pub running: Arc<Vec<Running>>,
 }
 
 /// Publishes readiness.
@@ -160,10 +162,17 @@ impl BackendState {
             .all(|desired| self.has(desired))
     }
 
-    /// The model is listed, with the pinned digest when one is pinned.
+    /// The model is listed, with the pinned digest when one is pinned, and at its level.
     pub fn has(&self, desired: &Desired) -> bool {
-        let model = self.seen.models.get(&desired.spec.name);
-        model.is_some_and(|model| desired.spec.digest.as_ref().is_none_or(|pin| *pin == model.digest))
+        self.level(desired).is_some_and(|level| level >= desired.spec.level)
+    }
+
+    /// How ready a configured model is; none when it is not there, or is not the pinned one.
+    pub fn level(&self, desired: &Desired) -> Option<Level> {
+        let model = self.seen.models.get(&desired.spec.name)?;
+        let right = desired.spec.digest.as_ref().is_none_or(|pin| *pin == model.digest);
+        let engine = self.entry.engine.as_ref().filter(|_| right)?;
+        Some(engine.level(model, &self.seen.running))
     }
 }
 

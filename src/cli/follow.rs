@@ -156,5 +156,7 @@ events! {
     EnsureReadyResponse, ensure_ready_response, Result => EnsureReadyResult;
     PullResponse, pull_response, Result => PullResult;
     CreateFromPathResponse, create_from_path_response, Result => CreateFromPathResult;
+    PushResponse, push_response, Result => PushResult;
+    LoadResponse, load_response, Result => LoadResult;
     OperationsWatchResponse, operations_watch_response, Operation => Operation;
 }

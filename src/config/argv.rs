@@ -71,16 +71,8 @@ pub(super) const EMBEDDED: [Flag; 13] = [
         Scope::None("the embedded engine is in this program and has no host"),
         Takes::Value,
     ),
-    flag(
-        "--keep-alive",
-        Scope::None("this version loads no models, so that none is to be kept in memory"),
-        Takes::Value,
-    ),
-    flag(
-        "--context-length",
-        Scope::None("this version loads no models, so that none has a context"),
-        Takes::Value,
-    ),
+    flag("--keep-alive", Scope::OfModel, Takes::Value),
+    flag("--context-length", Scope::OfModel, Takes::Value),
 ];
 
 /// What an entry of framework `ollama` may be given.
@@ -101,16 +93,8 @@ pub(super) const OLLAMA: [Flag; 14] = [
         Scope::None("an Ollama keeps its own models: `--store` is for the framework `embedded`"),
         Takes::Value,
     ),
-    flag(
-        "--keep-alive",
-        Scope::None("this version loads no models, so that none is to be kept in memory"),
-        Takes::Value,
-    ),
-    flag(
-        "--context-length",
-        Scope::None("this version loads no models, so that none has a context"),
-        Takes::Value,
-    ),
+    flag("--keep-alive", Scope::OfModel, Takes::Value),
+    flag("--context-length", Scope::OfModel, Takes::Value),
 ];
 
 /// Reads words as flags of `table`. What is wrong with one hides no other.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
@@ -12,8 +13,12 @@ use super::{
     file::{Field, RawEntry, Word},
     host::Host,
     problem::Problem,
+    value::duration,
 };
 use crate::model::{Digest, ImportOptions, Level, ModelName};
+
+/// Longer is for ever in any engine.
+const MAX_KEEP_ALIVE: Duration = Duration::from_hours(24 * 3650);
 
 /// Bytes of a backend's name.
 const MAX_NAME: usize = 63;
@@ -161,11 +166,21 @@ impl<'a> Reader<'a> {
         if let (Some(_), Some(why)) = (&path, name.reserved()) {
             problems.push(Problem::at(model.line, format!("`--model`: {why}")));
         }
-        let level = bag.one("--level").and_then(|given| valid(given, problems, level));
+        let level = bag
+            .one("--level")
+            .and_then(|given| valid(given, problems, str::parse::<Level>));
         let digest = bag
             .one("--digest")
             .and_then(|given| valid(given, problems, str::parse::<Digest>));
         let ensure = bag.one("--ensure").and_then(|given| valid(given, problems, ensure));
+        let keep_alive = bag.one("--keep-alive");
+        if let Some(given) = keep_alive
+            && level.is_some_and(|level| level > Level::OnDisk)
+        {
+            let message = "`--keep-alive`: a model that is configured above on-disk stays in memory: leave it out";
+            problems.push(Problem::at(given.line, message));
+        }
+        let keep_alive = keep_alive.and_then(|given| valid(given, problems, duration(Duration::ZERO, MAX_KEEP_ALIVE)));
         let adapters = bag.all("--adapter-path").iter();
         Desired {
             name,
@@ -177,6 +192,10 @@ impl<'a> Reader<'a> {
                 quantize: bag.one("--quantize").and_then(|given| valid(given, problems, quantize)),
                 ..ImportOptions::default()
             },
+            keep_alive,
+            context_length: bag
+                .one("--context-length")
+                .and_then(|given| valid(given, problems, context_length)),
             insecure: bag.one("--insecure").is_some_and(|given| given.value == "true"),
             ensure: ensure.unwrap_or(Ensure::Startup),
         }
@@ -250,11 +269,10 @@ fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-fn level(text: &str) -> Result<Level, String> {
+fn context_length(text: &str) -> Result<u32, &'static str> {
     match text.parse() {
-        Ok(Level::OnDisk) => Ok(Level::OnDisk),
-        Ok(above) => Err(format!("this version brings models on-disk only, not `{above}`")),
-        Err(error) => Err(format!("{error}")),
+        Ok(0) | Err(_) => Err("a context is a number of tokens, 1 or more"),
+        Ok(tokens) => Ok(tokens),
     }
 }
 

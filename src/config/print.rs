@@ -161,6 +161,12 @@ fn write_desired(out: &mut String, desired: &Desired) -> fmt::Result {
     if let Some(quantize) = &desired.options.quantize {
         line("quantize", quantize)?;
     }
+    if let Some(time) = desired.keep_alive {
+        line("keep_alive", &Human(time))?;
+    }
+    if let Some(tokens) = desired.context_length {
+        line("context_length", &tokens)?;
+    }
     if let Some(digest) = &desired.digest {
         line("digest", digest)?;
     }

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-use prost_types::Duration as ProtoDuration;
 use uuid::Uuid;
 
 use super::proto::v1;
@@ -13,6 +12,9 @@ use crate::{
 };
 
 mod import;
+mod life;
+
+pub(super) use self::life::{copy, delete, list_running, load, push, show, unload};
 
 /// Longest backend name that the configuration allows.
 const MAX_BACKEND: usize = 63;
@@ -41,8 +43,8 @@ pub(super) fn ensure(request: v1::EnsureReadyRequest) -> Result<request::Ensure,
         .map(|options| import::options(&mut wrong, options));
     let level = wrong.level(request.level);
     let digest = wrong.digest(&request.digest);
-    wrong.keep_alive(request.keep_alive.as_ref());
-    wrong.load_options(request.load_options.as_ref());
+    let keep_alive = wrong.keep_alive(request.keep_alive.as_ref());
+    let load_options = wrong.load_options(request.load_options);
     let on_disconnect = wrong.on_disconnect(request.on_disconnect);
     wrong.end()?;
     Ok(request::Ensure {
@@ -52,6 +54,8 @@ pub(super) fn ensure(request: v1::EnsureReadyRequest) -> Result<request::Ensure,
         options,
         level,
         digest,
+        load_options,
+        keep_alive,
         pin: request.pin,
         insecure: request.insecure,
         dry_run: request.dry_run,
@@ -254,21 +258,6 @@ impl Violations {
                 self.add("on_disconnect", "is not a mode of this version");
                 OnDisconnect::Keep
             }
-        }
-    }
-
-    fn keep_alive(&mut self, duration: Option<&ProtoDuration>) {
-        if duration.is_some_and(|duration| duration.seconds < 0 || duration.nanos < 0) {
-            self.add("keep_alive", "must not be negative: `pin` keeps a model for ever");
-        }
-    }
-
-    fn load_options(&mut self, options: Option<&v1::LoadOptions>) {
-        if options
-            .and_then(|options| options.context_length)
-            .is_some_and(|length| length < 1)
-        {
-            self.add("load_options.context_length", "must be at least 1 token");
         }
     }
 

@@ -14,9 +14,14 @@ use crate::{
 };
 
 mod backend;
+mod life;
 mod progress;
 
-pub(super) use self::{backend::describe, progress::progress};
+pub(super) use self::{
+    backend::describe,
+    life::{copied, deleted, loaded, pushed, running_models, shown, unloaded},
+    progress::progress,
+};
 
 pub(super) fn listed(listed: Listed) -> v1::ListResponse {
     v1::ListResponse {
@@ -90,7 +95,19 @@ fn model_capability(capability: &ModelCapability) -> Result<v1::ModelCapability,
 
 pub(super) fn ensured(backend: &str, outcome: &Outcome) -> v1::EnsureReadyResult {
     v1::EnsureReadyResult {
-        model: outcome.model.as_ref().map(|info| model(backend, info)),
+        model: outcome.model.as_ref().map(|info| {
+            let mut model = model(backend, info);
+            let in_memory = if outcome.canary.is_some() {
+                Level::Warm
+            } else {
+                Level::Loaded
+            };
+            if outcome.running.is_some() {
+                model.level = level(in_memory).into();
+                model.running = loaded(backend, outcome).running;
+            }
+            model
+        }),
         plan: Some(plan(&outcome.plan)),
         changed: outcome.changed,
     }
@@ -118,6 +135,11 @@ pub(super) fn operation(view: &ModelView) -> v1::Operation {
         OperationKind::EnsureReady => v1::operation::Kind::EnsureReady,
         OperationKind::Pull => v1::operation::Kind::Pull,
         OperationKind::CreateFromPath => v1::operation::Kind::CreateFromPath,
+        OperationKind::Push => v1::operation::Kind::Push,
+        OperationKind::Load => v1::operation::Kind::Load,
+        OperationKind::Delete => v1::operation::Kind::Delete,
+        OperationKind::Copy => v1::operation::Kind::Copy,
+        OperationKind::Unload => v1::operation::Kind::Unload,
     };
     let ended = status.ended.as_deref();
     let outcome = ended.map(|ended| match &ended.result {
@@ -126,6 +148,11 @@ pub(super) fn operation(view: &ModelView) -> v1::Operation {
             OperationKind::EnsureReady => v1::operation::Outcome::EnsureReady(ensured(&label.backend, outcome)),
             OperationKind::Pull => v1::operation::Outcome::Pull(pulled(&label.backend, outcome)),
             OperationKind::CreateFromPath => v1::operation::Outcome::CreateFromPath(created(&label.backend, outcome)),
+            OperationKind::Push => v1::operation::Outcome::Push(pushed(outcome)),
+            OperationKind::Load => v1::operation::Outcome::Load(loaded(&label.backend, outcome)),
+            OperationKind::Delete => v1::operation::Outcome::DeleteModel(life::delete_result(outcome)),
+            OperationKind::Copy => v1::operation::Outcome::Copy(life::copy_result(&label.backend, outcome)),
+            OperationKind::Unload => v1::operation::Outcome::Unload(life::unload_result(outcome)),
         },
     });
     v1::Operation {

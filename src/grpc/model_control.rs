@@ -14,8 +14,8 @@ use super::{
     stream::{self, Follow, Responses},
 };
 use crate::{
-    manager::{Ensured, Manager, Outcome},
-    model::{Failure, Reason},
+    manager::{Changed, Ensured, Manager, Outcome},
+    model::Failure,
     readiness::Readiness,
 };
 
@@ -128,42 +128,95 @@ impl ModelControl for Service {
         Ok(Response::new(encode::describe(&self.manager, &readiness, &backend)))
     }
 
-    async fn show(&self, _: Request<v1::ShowRequest>) -> Result<Response<v1::ShowResponse>, Status> {
-        Err(not_yet("Show"))
+    async fn show(&self, request: Request<v1::ShowRequest>) -> Result<Response<v1::ShowResponse>, Status> {
+        let shown = async { self.manager.show(decode::show(request.into_inner())?).await };
+        let shown = shown.await.map_err(|failure| status::of(&failure))?;
+        Ok(Response::new(encode::shown(shown)))
     }
 
-    async fn delete(&self, _: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
-        Err(not_yet("Delete"))
+    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
+        let audit = Audit::begin("Delete", &request, &request.get_ref().backend, &request.get_ref().model);
+        let manager = self.manager.clone();
+        let changed = settled(
+            async move { manager.delete(decode::delete(request.into_inner())?).await },
+            audit,
+        )
+        .await?;
+        Ok(Response::new(encode::deleted(&changed)))
     }
 
-    async fn copy(&self, _: Request<v1::CopyRequest>) -> Result<Response<v1::CopyResponse>, Status> {
-        Err(not_yet("Copy"))
+    async fn copy(&self, request: Request<v1::CopyRequest>) -> Result<Response<v1::CopyResponse>, Status> {
+        let audit = Audit::begin(
+            "Copy",
+            &request,
+            &request.get_ref().backend,
+            &request.get_ref().destination,
+        );
+        let backend = self.backend(&request.get_ref().backend);
+        let manager = self.manager.clone();
+        let changed = settled(
+            async move { manager.copy(decode::copy(request.into_inner())?).await },
+            audit,
+        )
+        .await?;
+        Ok(Response::new(encode::copied(&backend, &changed)))
     }
 
-    async fn push(&self, _: Request<v1::PushRequest>) -> Result<Response<Self::PushStream>, Status> {
-        Err(not_yet("Push"))
+    async fn push(&self, request: Request<v1::PushRequest>) -> Result<Response<Self::PushStream>, Status> {
+        let audit = Audit::begin("Push", &request, &request.get_ref().backend, &request.get_ref().model);
+        let backend = self.backend(&request.get_ref().backend);
+        let started = match decode::push(request.into_inner()) {
+            Ok(request) => self.manager.push(request).await,
+            Err(failure) => Err(failure),
+        };
+        stream::follow(started, backend, audit)
     }
 
-    async fn load(&self, _: Request<v1::LoadRequest>) -> Result<Response<Self::LoadStream>, Status> {
-        Err(not_yet("Load"))
+    async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<Self::LoadStream>, Status> {
+        let audit = Audit::begin("Load", &request, &request.get_ref().backend, &request.get_ref().model);
+        let backend = self.backend(&request.get_ref().backend);
+        let started = match decode::load(request.into_inner()) {
+            Ok(request) => self.manager.load(request).await,
+            Err(failure) => Err(failure),
+        };
+        stream::follow(started, backend, audit)
     }
 
-    async fn unload(&self, _: Request<v1::UnloadRequest>) -> Result<Response<v1::UnloadResponse>, Status> {
-        Err(not_yet("Unload"))
+    async fn unload(&self, request: Request<v1::UnloadRequest>) -> Result<Response<v1::UnloadResponse>, Status> {
+        let audit = Audit::begin("Unload", &request, &request.get_ref().backend, &request.get_ref().model);
+        let manager = self.manager.clone();
+        let changed = settled(
+            async move { manager.unload(decode::unload(request.into_inner())?).await },
+            audit,
+        )
+        .await?;
+        Ok(Response::new(encode::unloaded(&changed)))
     }
 
     async fn list_running(
         &self,
-        _: Request<v1::ListRunningRequest>,
+        request: Request<v1::ListRunningRequest>,
     ) -> Result<Response<v1::ListRunningResponse>, Status> {
-        Err(not_yet("ListRunning"))
+        let listed = async {
+            let backend = decode::list_running(request.into_inner())?;
+            self.manager.list_running(&backend).await
+        };
+        let listed = listed.await.map_err(|failure| status::of(&failure))?;
+        Ok(Response::new(encode::running_models(&listed)))
     }
 }
 
-/// A method of the contract that this version does not serve.
-fn not_yet(method: &str) -> Status {
-    let message = format!("`{method}` is not served in version {}", env!("CARGO_PKG_VERSION"));
-    status::of(&Failure::new(Reason::MethodUnknown, message).with("method", method))
+/// A change, to its end. Who leaves meanwhile leaves it to the operation.
+async fn settled(change: impl Future<Output = Result<Changed, Failure>>, mut audit: Audit) -> Result<Changed, Status> {
+    let changed = change.await;
+    match &changed {
+        Ok(changed) => {
+            audit.operation(changed.id);
+            audit.end(None);
+        }
+        Err(failure) => audit.end(Some(failure)),
+    }
+    changed.map_err(|failure| status::of(&failure))
 }
 
 // === impl Follow ===
@@ -210,6 +263,34 @@ impl Follow for v1::CreateFromPathResponse {
             event: Some(v1::create_from_path_response::Event::Result(encode::created(
                 backend, outcome,
             ))),
+        }
+    }
+}
+
+impl Follow for v1::PushResponse {
+    fn progress(progress: v1::Progress) -> Self {
+        Self {
+            event: Some(v1::push_response::Event::Progress(progress)),
+        }
+    }
+
+    fn result(_backend: &str, outcome: &Outcome) -> Self {
+        Self {
+            event: Some(v1::push_response::Event::Result(encode::pushed(outcome))),
+        }
+    }
+}
+
+impl Follow for v1::LoadResponse {
+    fn progress(progress: v1::Progress) -> Self {
+        Self {
+            event: Some(v1::load_response::Event::Progress(progress)),
+        }
+    }
+
+    fn result(backend: &str, outcome: &Outcome) -> Self {
+        Self {
+            event: Some(v1::load_response::Event::Result(encode::loaded(backend, outcome))),
         }
     }
 }

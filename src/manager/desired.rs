@@ -13,11 +13,11 @@ use std::{
 use backon::BackoffBuilder as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ensured, Manager, error, request};
+use super::{Ensured, Manager, error, look, request};
 use crate::{
     config::Ensure,
     engines::{Desired, Entry},
-    model::{Digest, Failure, Level, ModelName},
+    model::{Digest, Failure, KeepAlive, Level, LoadOptions, ModelName},
     operation::OnDisconnect,
 };
 
@@ -93,7 +93,7 @@ async fn brought(manager: &Manager, entry: &Entry, desired: &Desired) {
         if let Ok(Some(digest)) = look(entry, desired).await {
             manager
                 .desired()
-                .update(entry, desired, |state| *state = State::at(digest));
+                .update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
             return;
         }
     }
@@ -104,7 +104,7 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> bo
     let states = manager.desired();
     match look(entry, desired).await {
         Ok(Some(digest)) => {
-            states.update(entry, desired, |state| *state = State::at(digest));
+            states.update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
             return true;
         }
         Ok(None) => states.update(entry, desired, |state| *state = State::default()),
@@ -119,7 +119,7 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> bo
     }
     match ensure(manager, entry, desired).await {
         Ok(digest) => {
-            states.update(entry, desired, |state| *state = State::at(digest));
+            states.update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
             true
         }
         Err(failure) => {
@@ -140,10 +140,19 @@ async fn look(entry: &Entry, desired: &Desired) -> Result<Option<Digest>, Failur
     let Some(engine) = &entry.engine else {
         return Err(error::not_supported(entry));
     };
+    let failed = |error: &_| error::backend(error, &entry.name, &spec.name);
     let inspected = engine.backend.inspect(&spec.name).await;
-    let model = inspected.map_err(|error| error::backend(&error, &entry.name, &spec.name))?;
-    let digest = model.map(|model| model.digest.clone());
-    Ok(digest.filter(|digest| spec.digest.as_ref().is_none_or(|pin| pin == digest)))
+    let Some(model) = inspected.map_err(|error| failed(&error))? else {
+        return Ok(None);
+    };
+    if spec.level > Level::OnDisk {
+        let running = look::running(engine).await.map_err(|error| failed(&error))?;
+        if engine.level(&model, &running) < spec.level {
+            return Ok(None);
+        }
+    }
+    let right = spec.digest.as_ref().is_none_or(|pin| *pin == model.digest);
+    Ok(right.then(|| model.digest.clone()))
 }
 
 async fn ensure(manager: &Manager, entry: &Entry, desired: &Desired) -> Result<Digest, Failure> {
@@ -154,7 +163,10 @@ async fn ensure(manager: &Manager, entry: &Entry, desired: &Desired) -> Result<D
         options: None,
         level: None,
         digest: None,
-        pin: false,
+        load_options: LoadOptions::default(),
+        keep_alive: KeepAlive::Default,
+        // What is configured above on disk is kept there.
+        pin: desired.spec.level > Level::OnDisk,
         insecure: false,
         dry_run: false,
         on_disconnect: OnDisconnect::Keep,
@@ -215,9 +227,9 @@ impl States {
 // === impl State ===
 
 impl State {
-    fn at(digest: Digest) -> Self {
+    fn at(level: Level, digest: Digest) -> Self {
         Self {
-            reached: Some(Level::OnDisk),
+            reached: Some(level),
             current: Some(digest),
             ..Self::default()
         }

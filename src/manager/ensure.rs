@@ -5,7 +5,10 @@ use super::{
     task::Task,
     work::{OperationKind, first},
 };
-use crate::{model::Failure, operation::OnDisconnect};
+use crate::{
+    model::Failure,
+    operation::{OnDisconnect, Order},
+};
 
 /// What EnsureReady comes to.
 #[derive(Debug)]
@@ -66,14 +69,24 @@ impl Manager {
         }
     }
 
+    /// Brings a model that is on disk into memory.
+    pub async fn load(&self, request: request::Load) -> Result<ModelSubscription, Failure> {
+        let on_disconnect = request.on_disconnect;
+        self.start(Task::load(self, request)?, on_disconnect).await
+    }
+
     async fn start(&self, task: Task, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Failure> {
-        let (key, label, content) = (task.key(), task.label(), task.content());
+        let order = Order {
+            key: task.key(),
+            held: Vec::new(),
+            label: task.label(),
+            content: task.content(),
+            on_disconnect,
+            first: first(),
+        };
         let manager = self.clone();
         let job = |reporter| execute::run(manager, task, reporter);
-        let started = self
-            .operations()
-            .join_or_start(key, label, content, on_disconnect, first(), job)
-            .await;
+        let started = self.operations().join_or_start(order, job).await;
         started.map_err(error::refused)
     }
 }
@@ -87,6 +100,11 @@ impl OperationKind {
             Self::EnsureReady => "ensure",
             Self::Pull => "pull",
             Self::CreateFromPath => "create",
+            Self::Push => "push",
+            Self::Load => "load",
+            Self::Delete => "delete",
+            Self::Copy => "copy",
+            Self::Unload => "unload",
         }
     }
 }

@@ -171,6 +171,56 @@ pub(super) fn pin_mismatch(
     at(failure, entry, name)
 }
 
+/// The engine said that it removed the model, and lists it.
+pub(super) fn still_listed(entry: &str, name: &ModelName) -> Failure {
+    let message = format!(
+        "backend `{entry}` reported that it removed `{name}`, but still lists it: somebody may have brought it back"
+    );
+    at(Failure::new(Reason::BackendProtocol, message), entry, name)
+}
+
+/// Others begin work on the name as fast as it is cancelled.
+pub(super) fn busy_name(entry: &str, name: &ModelName) -> Failure {
+    let message = format!("others begin work on `{name}` as fast as it is cancelled: ask them to stop, then ask again");
+    at(Failure::new(Reason::OperationConflict, message), entry, name)
+}
+
+/// A name that must not be given.
+pub(super) fn reserved(field: &str, name: &ModelName, why: &str) -> Failure {
+    let message = format!("`{name}` cannot be made: {why}");
+    Failure::new(Reason::ModelNameInvalid, message)
+        .with("model", name)
+        .violation(field, why)
+}
+
+/// The engine has no model of this name.
+pub(super) fn model_not_found(entry: &str, name: &ModelName) -> Failure {
+    let message = format!("backend `{entry}` has no model `{name}`: pull or create it first");
+    at(Failure::new(Reason::ModelNotFound, message), entry, name)
+}
+
+/// The engine said that it loaded the model, and does not list it as running.
+pub(super) fn not_running(entry: &str, name: &ModelName) -> Failure {
+    let message = format!("backend `{entry}` reported that it loaded `{name}`, but does not list it as running");
+    at(Failure::new(Reason::BackendProtocol, message), entry, name)
+}
+
+/// The model is in memory, and the caller did not say that it may be taken out.
+pub(super) fn in_use(entry: &str, name: &ModelName) -> Failure {
+    let message = format!("`{name}` is loaded or being loaded: unload it first, or ask with `unload`");
+    let failure = Failure::new(Reason::ModelInUse, message).violation("model", "is in memory");
+    at(failure, entry, name)
+}
+
+/// The configuration wants the model.
+pub(super) fn configured(entry: &str, name: &ModelName) -> Failure {
+    let message = format!(
+        "the configuration wants `{name}` on backend `{entry}`, and would bring it back: take it out there, or ask with `force`"
+    );
+    let failure = Failure::new(Reason::ModelConfigured, message).violation("model", "is configured");
+    at(failure, entry, name)
+}
+
 /// The engine reported success, and does not list the model.
 pub(super) fn not_listed(entry: &str, name: &ModelName) -> Failure {
     let message = format!("backend `{entry}` reported success, but does not list `{name}`");

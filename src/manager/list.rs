@@ -5,11 +5,11 @@ use std::{cmp::Ordering, sync::Arc, time::Duration};
 use futures::future;
 
 use self::page::{Key, Order, Token};
-use super::{Manager, error, request};
+use super::{Manager, error, look, request};
 use crate::{
     backend,
-    engines::Entry,
-    model::{Failure, Level, ModelInfo, Reason},
+    engines::{Engine, Entry},
+    model::{Failure, Level, ModelInfo, Reason, Running},
 };
 
 mod page;
@@ -100,16 +100,16 @@ impl Manager {
         .await;
         let (mut found, mut unreachable) = (Vec::new(), Vec::new());
         let count = answers.len();
-        for (entry, answer) in answers {
+        for (entry, engine, answer) in answers {
             match answer {
-                Ok(models) => found.extend(models.into_iter().map(|info| {
+                Ok((models, running)) => found.extend(models.into_iter().map(|info| {
                     let desired = entry.desired.iter().find(|desired| desired.spec.name == info.name);
                     let desired_level = desired.map_or(Level::OnDisk, |desired| desired.spec.level);
                     let backend = entry.name.clone();
                     let model = ListedModel {
                         backend,
+                        level: engine.level(&info, &running),
                         info,
-                        level: Level::OnDisk,
                         desired_level,
                     };
                     (Key::of(&model), model)
@@ -129,15 +129,23 @@ impl Manager {
     }
 }
 
-async fn list_one<'a>(
-    entry: &'a Entry,
-    engine: &crate::engines::Engine,
-) -> (&'a Entry, Result<Vec<Arc<ModelInfo>>, Failure>) {
+type Answer = Result<(Vec<Arc<ModelInfo>>, Vec<Running>), Failure>;
+
+/// What an engine has on disk and in memory, asked at the same time. One that does not tell what runs still lists.
+async fn list_one<'a>(entry: &'a Entry, engine: &'a Engine) -> (&'a Entry, &'a Engine, Answer) {
     let late = || {
         let message = format!("it did not list its models within {} seconds", LIST_TIMEOUT.as_secs());
         backend::Error::new(backend::Kind::Unreachable, message)
     };
-    let listed = tokio::time::timeout(LIST_TIMEOUT, engine.backend.list()).await;
-    let listed = listed.unwrap_or_else(|_| Err(late()));
-    (entry, listed.map_err(|error| error::engine(&error, &entry.name)))
+    let both = future::join(engine.backend.list(), look::running(engine));
+    let (listed, running) = match tokio::time::timeout(LIST_TIMEOUT, both).await {
+        Ok((listed, running)) => (listed, running.unwrap_or_default()),
+        Err(_) => (Err(late()), Vec::new()),
+    };
+    let listed = listed.map(|models| (models, running));
+    (
+        entry,
+        engine,
+        listed.map_err(|error| error::engine(&error, &entry.name)),
+    )
 }

@@ -20,17 +20,24 @@ pub(super) enum Origin {
     Registry(String),
     /// The file's name.
     Path(String),
+    /// It must be there.
+    Present,
 }
 
-/// What is there has another digest than the pinned one, and nothing could bring the pinned one.
+/// No steps lead there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PinMismatch {
-    /// What is there.
-    pub(super) present: Digest,
+pub(super) enum Impossible {
+    /// What is there has another digest than the pinned one, and nothing could bring the pinned one.
+    PinMismatch {
+        /// What is there.
+        present: Digest,
+    },
+    /// It is not there, and is not to be brought.
+    NotFound,
 }
 
 /// The steps that bring the model to its level. A path never replaces what is there.
-pub(super) fn plan(present: Option<&ModelInfo>, wanted: &Wanted) -> Result<Plan, PinMismatch> {
+pub(super) fn plan(present: Option<&ModelInfo>, wanted: &Wanted) -> Result<Plan, Impossible> {
     let mut steps = Vec::new();
     let right = present.is_some_and(|model| wanted.digest.as_ref().is_none_or(|pin| *pin == model.digest));
     if !right {
@@ -39,11 +46,12 @@ pub(super) fn plan(present: Option<&ModelInfo>, wanted: &Wanted) -> Result<Plan,
             (Origin::Path(file_name), None) => Step::Create {
                 file_name: file_name.clone(),
             },
-            (Origin::Path(_), Some(model)) => {
-                return Err(PinMismatch {
+            (Origin::Path(_) | Origin::Present, Some(model)) => {
+                return Err(Impossible::PinMismatch {
                     present: model.digest.clone(),
                 });
             }
+            (Origin::Present, None) => return Err(Impossible::NotFound),
         });
         steps.push(Step::Verify {
             digest: wanted.digest.clone(),
@@ -128,9 +136,17 @@ mod tests {
                 path(),
                 Some(&b),
                 Level::OnDisk,
-                Err(PinMismatch {
+                Err(Impossible::PinMismatch {
                     present: a.digest.clone(),
                 }),
+            ),
+            (None, Origin::Present, None, Level::Loaded, Err(Impossible::NotFound)),
+            (
+                Some(&a),
+                Origin::Present,
+                None,
+                Level::Loaded,
+                Ok(vec![Step::Load { level: Level::Loaded }]),
             ),
             (
                 Some(&a),

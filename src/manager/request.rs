@@ -1,7 +1,7 @@
 //! What callers ask, decoded: every field is valid by itself.
 
 use crate::{
-    model::{Digest, ImportOptions, Level, ModelName},
+    model::{Digest, ImportOptions, KeepAlive, Level, LoadOptions, ModelName},
     operation::OnDisconnect,
 };
 
@@ -20,6 +20,10 @@ pub struct Ensure {
     pub level: Option<Level>,
     /// None: the configured pin, else any.
     pub digest: Option<Digest>,
+    /// How it is to run in memory.
+    pub load_options: LoadOptions,
+    /// How long it stays in memory; [`KeepAlive::Default`]: as configured, else as the engine has it.
+    pub keep_alive: KeepAlive,
     /// Keep it loaded.
     pub pin: bool,
     /// Plain http.
@@ -60,6 +64,86 @@ pub struct Create {
     pub replace: bool,
     /// What the caller's leaving does.
     pub on_disconnect: OnDisconnect,
+}
+
+/// Bring a model that is on disk into memory.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Empty: the first supported entry.
+    pub backend: String,
+    /// The model.
+    pub model: ModelName,
+    /// Above on disk.
+    pub level: Level,
+    /// How it is to run.
+    pub options: LoadOptions,
+    /// How long it stays.
+    pub keep_alive: KeepAlive,
+    /// Keep it loaded.
+    pub pin: bool,
+    /// What the caller's leaving does.
+    pub on_disconnect: OnDisconnect,
+}
+
+/// Take a model out of memory.
+#[derive(Debug, Clone)]
+pub struct Unload {
+    /// Empty: the first supported entry.
+    pub backend: String,
+    /// The model.
+    pub model: ModelName,
+}
+
+/// Remove a model.
+#[derive(Debug, Clone)]
+pub struct Delete {
+    /// Empty: the first supported entry.
+    pub backend: String,
+    /// The model.
+    pub model: ModelName,
+    /// Out of memory first.
+    pub unload: bool,
+    /// An absent one is success.
+    pub allow_missing: bool,
+    /// Although the configuration wants it.
+    pub force: bool,
+}
+
+/// Give a model a second name.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// Empty: the first supported entry.
+    pub backend: String,
+    /// The model.
+    pub source: ModelName,
+    /// Another name than the source's.
+    pub destination: ModelName,
+    /// The name may be taken.
+    pub replace: bool,
+}
+
+/// Send a model to its registry.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// Empty: the first supported entry.
+    pub backend: String,
+    /// The model.
+    pub model: ModelName,
+    /// Plain http.
+    pub insecure: bool,
+    /// What the caller's leaving does.
+    pub on_disconnect: OnDisconnect,
+}
+
+/// All about a model.
+#[derive(Debug, Clone)]
+pub struct Show {
+    /// Empty: the first supported entry.
+    pub backend: String,
+    /// The model.
+    pub model: ModelName,
+    /// Tensors and long arrays too.
+    pub verbose: bool,
 }
 
 /// List models.

@@ -6,11 +6,12 @@ use super::{
     Label, Manager, OperationKind,
     plan::{Origin, Wanted},
     request,
+    target::{Aim, Target},
     work::Content,
 };
 use crate::{
     engines::{Engine, EngineId, Entry},
-    model::{Capability, Digest, Failure, ImportOptions, Level, ModelName, Reason},
+    model::{Capability, Digest, Failure, ImportOptions, KeepAlive, Level, LoadOptions, ModelName, Reason},
 };
 
 /// Resolved work on one model.
@@ -22,7 +23,7 @@ pub(super) struct Task {
     pub(super) name: ModelName,
     pub(super) from: From,
     pub(super) digest: Option<Digest>,
-    pub(super) level: Level,
+    pub(super) target: Arc<Target>,
 }
 
 /// Where the model comes from when it is not there.
@@ -36,6 +37,8 @@ pub(super) enum From {
         options: Box<ImportOptions>,
         replace: bool,
     },
+    /// It must be there.
+    Present,
 }
 
 /// A path and whose word it is: a caller's stays beneath the roots, the operator's needs none.
@@ -66,6 +69,23 @@ impl Task {
         }
         let spec = configured.map(|desired| &desired.spec);
         let level = request.level.or(spec.map(|spec| spec.level)).unwrap_or(Level::OnDisk);
+        let aim = Aim {
+            // What is kept in memory is in memory.
+            level: if request.pin { level.max(Level::Loaded) } else { level },
+            options: LoadOptions {
+                context_length: request
+                    .load_options
+                    .context_length
+                    .or(spec.and_then(|spec| spec.context_length)),
+                ..request.load_options
+            },
+            keep_alive: match (request.keep_alive, spec.and_then(|spec| spec.keep_alive)) {
+                (KeepAlive::Default, Some(configured)) => KeepAlive::For(configured),
+                (asked, _) => asked,
+            },
+            pin: request.pin,
+        };
+        let wants_memory = aim.level > Level::OnDisk;
         let path = if request.path.is_empty() {
             spec.and_then(|spec| spec.path.clone()).map(Path::Operator)
         } else {
@@ -100,9 +120,9 @@ impl Task {
             name,
             from,
             digest,
-            level,
+            target: Arc::new(Target::new(aim)),
         };
-        if level > Level::OnDisk || request.pin {
+        if wants_memory {
             task.require(Capability::Load)?;
         }
         if matches!(task.from, From::Path { .. }) {
@@ -123,9 +143,31 @@ impl Task {
                 insecure: request.insecure,
             },
             digest: request.digest,
-            level: Level::OnDisk,
+            target: Arc::new(Target::new(Aim::default())),
         };
         task.require(Capability::Pull)?;
+        Ok(task)
+    }
+
+    /// Load: what is on disk.
+    pub(super) fn load(manager: &Manager, request: request::Load) -> Result<Self, Failure> {
+        let (entry, engine) = manager.entry(&request.backend)?;
+        let aim = Aim {
+            level: request.level,
+            options: request.options,
+            keep_alive: request.keep_alive,
+            pin: request.pin,
+        };
+        let task = Self {
+            kind: OperationKind::Load,
+            entry,
+            engine,
+            name: request.model,
+            from: From::Present,
+            digest: None,
+            target: Arc::new(Target::new(aim)),
+        };
+        task.require(Capability::Load)?;
         Ok(task)
     }
 
@@ -143,7 +185,7 @@ impl Task {
                 replace: request.replace,
             },
             digest: None,
-            level: Level::OnDisk,
+            target: Arc::new(Target::new(Aim::default())),
         };
         task.require(Capability::Create)?;
         task.refuse_reserved()?;
@@ -173,11 +215,12 @@ impl Task {
         let origin = match &self.from {
             From::Registry { .. } => Origin::Registry(self.name.host().to_owned()),
             From::Path { path, .. } => Origin::Path(path.file_name()),
+            From::Present => Origin::Present,
         };
         Wanted {
             origin,
             digest: self.digest.clone(),
-            level: self.level,
+            level: self.target.aim().level,
         }
     }
 
@@ -192,6 +235,7 @@ impl Task {
             From::Registry { insecure } => Content::Registry {
                 digest: self.digest.clone(),
                 insecure: *insecure,
+                target: Arc::clone(&self.target),
             },
             From::Path { path, options, replace } => Content::Path {
                 path: match path {
@@ -201,6 +245,10 @@ impl Task {
                 digest: self.digest.clone(),
                 options: options.clone(),
                 replace: *replace,
+                target: Arc::clone(&self.target),
+            },
+            From::Present => Content::Load {
+                target: Arc::clone(&self.target),
             },
         }
     }

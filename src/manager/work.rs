@@ -1,14 +1,17 @@
 //! What an operation is here: its kinds, what two callers must agree on, what comes of it.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::target::Target;
 use crate::{
     engines::EngineId,
-    model::{Digest, Failure, ImportOptions, ModelInfo, ModelName, Plan, Provenance, Reason, Snapshot},
-    operation::{Ended, Operations, Reporter, Status, Subscription, View, Why, Work},
+    model::{
+        Canary, Digest, Failure, ImportOptions, ModelInfo, ModelName, Plan, Provenance, Reason, Running, Snapshot,
+    },
+    operation::{Ended, Meeting, Operations, Reporter, Status, Subscription, View, Why, Work},
 };
 
 /// Work on models.
@@ -37,6 +40,16 @@ pub enum OperationKind {
     Pull,
     /// Makes a model from files.
     CreateFromPath,
+    /// Sends a model to its registry.
+    Push,
+    /// Brings a model into memory.
+    Load,
+    /// Removes a model.
+    Delete,
+    /// Gives a model a second name.
+    Copy,
+    /// Takes a model out of memory.
+    Unload,
 }
 
 /// What describes an operation.
@@ -50,8 +63,8 @@ pub struct Label {
     pub name: ModelName,
 }
 
-/// What two callers must agree on: all that changes the stored content, and nothing else.
-#[derive(Debug, Clone, PartialEq)]
+/// What two callers must agree on: all that changes the stored content, and nothing else. How ready they want it may differ.
+#[derive(Debug)]
 pub enum Content {
     /// From the registry that the name says.
     Registry {
@@ -59,6 +72,8 @@ pub enum Content {
         digest: Option<Digest>,
         /// Plain http.
         insecure: bool,
+        /// How ready.
+        target: Arc<Target>,
     },
     /// From files.
     Path {
@@ -70,11 +85,44 @@ pub enum Content {
         options: Box<ImportOptions>,
         /// Whether other content of that name goes.
         replace: bool,
+        /// How ready.
+        target: Arc<Target>,
     },
+    /// What is on disk, into memory.
+    Load {
+        /// How ready.
+        target: Arc<Target>,
+    },
+    /// A change that is shared by those who want the very same.
+    Change(Change),
+}
+
+/// Work on a model that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Remove it; also from memory.
+    Delete {
+        /// An absent one is success.
+        allow_missing: bool,
+    },
+    /// Give it this second name.
+    Copy {
+        /// The model.
+        source: ModelName,
+        /// The name may be taken.
+        replace: bool,
+    },
+    /// Send it to its registry.
+    Push {
+        /// Plain http.
+        insecure: bool,
+    },
+    /// Out of memory.
+    Unload,
 }
 
 /// What came of an operation. Each kind tells its callers the part that they asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// As the engine lists it afterwards; absent in a dry run of an absent model.
     pub model: Option<ModelInfo>,
@@ -84,6 +132,20 @@ pub struct Outcome {
     pub changed: bool,
     /// Of a create.
     pub provenance: Option<Provenance>,
+    /// Where callers send inference, when it is in memory.
+    pub endpoint: String,
+    /// In memory, when it was brought there.
+    pub running: Option<Running>,
+    /// That it answers, when that was asked.
+    pub canary: Option<Canary>,
+    /// It is kept in memory.
+    pub pinned: bool,
+    /// Of a delete, on disk; of an unload, in memory.
+    pub freed_bytes: u64,
+    /// Of an unload: names that left with it.
+    pub shared_with: Vec<ModelName>,
+    /// Of a push: the manifest's in the registry.
+    pub pushed: Option<Digest>,
 }
 
 // === impl ModelWork ===
@@ -95,6 +157,10 @@ impl Work for ModelWork {
     type Progress = Snapshot;
     type Outcome = Outcome;
     type Failure = Failure;
+
+    fn meet(running: &Content, new: &Content) -> Meeting {
+        running.meet(new)
+    }
 
     fn span(id: Uuid, label: &Label) -> tracing::Span {
         tracing::info_span!(
@@ -128,6 +194,62 @@ impl Work for ModelWork {
             format!("operation {id} broke off by a fault of this service"),
         )
         .with("operationId", id)
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    fn meet(&self, new: &Self) -> Meeting {
+        match (self, new) {
+            (
+                Self::Registry {
+                    digest,
+                    insecure,
+                    target,
+                },
+                Self::Registry {
+                    digest: other,
+                    insecure: plain,
+                    target: wanted,
+                },
+            ) if digest == other && insecure == plain => target.join(wanted),
+            (
+                Self::Path {
+                    path,
+                    digest,
+                    options,
+                    replace,
+                    target,
+                },
+                Self::Path {
+                    path: file,
+                    digest: other,
+                    options: others,
+                    replace: over,
+                    target: wanted,
+                },
+            ) if (path, digest, options, replace) == (file, other, others, over) => target.join(wanted),
+            // A model that is being brought is loaded by whoever brings it.
+            (
+                Self::Registry { target, .. } | Self::Path { target, .. } | Self::Load { target },
+                Self::Load { target: wanted },
+            ) => target.join(wanted),
+            // What is there may be other content than the one that is wanted now.
+            (Self::Load { .. }, Self::Registry { .. } | Self::Path { .. }) => Meeting::Wait,
+            (Self::Change(running), Self::Change(new)) if running == new => Meeting::Join,
+            _ => Meeting::Conflict,
+        }
+    }
+}
+
+impl Target {
+    fn join(&self, wanted: &Self) -> Meeting {
+        if self.raise(wanted) {
+            Meeting::Join
+        } else {
+            Meeting::Wait
+        }
     }
 }
 

@@ -79,6 +79,29 @@ pub enum KeepAlive {
     Forever,
 }
 
+// === impl Running ===
+
+impl Running {
+    /// Whether it is, or shares its memory with, the model of this name.
+    pub fn is(&self, name: &ModelName) -> bool {
+        self.name == *name || self.shared_with.contains(name)
+    }
+}
+
+// === impl KeepAlive ===
+
+impl KeepAlive {
+    /// The longer of two; the engine's own is the least, for nobody asked for it.
+    #[must_use]
+    pub fn longer(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Forever, _) | (_, Self::Forever) => Self::Forever,
+            (Self::For(one), Self::For(another)) => Self::For(one.max(another)),
+            (Self::Default, other) | (other, Self::Default) => other,
+        }
+    }
+}
+
 /// The evidence that a model answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {

@@ -13,7 +13,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    End, Limits, OnDisconnect, Record, Refused, Reporter, Status, Subscription, View, Why, Work, driver, report::Stop,
+    End, Limits, Meeting, OnDisconnect, Order, Record, Refused, Reporter, Status, Subscription, View, Why, Work,
+    driver, report::Stop,
 };
 
 /// All operations. Cheap to clone: a handle.
@@ -41,8 +42,6 @@ struct Running<W: Work> {
     subscribers: usize,
     /// Somebody wanted it to go on without callers.
     keep: bool,
-    /// It was told to stop: nobody joins any more.
-    leaving: bool,
 }
 
 /// What a look under the lock found.
@@ -73,19 +72,11 @@ impl<W: Work> Operations<W> {
         }
     }
 
-    /// Joins the operation that works on `key` with the same content, or starts one that runs `job`.
+    /// Joins the operation that works on the same key with the same content, or starts one that runs `job`.
     ///
-    /// Waits only while one that was told to stop is cleaning up on the same key. When the caller goes meanwhile, nothing
+    /// Waits only while one that was told to stop is cleaning up on the same key, or one that must end first. When the caller goes meanwhile, nothing
     /// was started.
-    pub async fn join_or_start<J, F>(
-        &self,
-        key: W::Key,
-        label: W::Label,
-        content: W::Content,
-        on_disconnect: OnDisconnect,
-        first: W::Progress,
-        job: J,
-    ) -> Result<Subscription<W>, Refused<W::Label>>
+    pub async fn join_or_start<J, F>(&self, order: Order<W>, job: J) -> Result<Subscription<W>, Refused<W::Label>>
     where
         J: FnOnce(Reporter<W>) -> F,
         F: Future<Output = End<W>> + Send + 'static,
@@ -93,10 +84,10 @@ impl<W: Work> Operations<W> {
         loop {
             let mut waiting = {
                 let mut table = self.lock();
-                match self.find(&mut table, &key, &content, on_disconnect)? {
+                match self.find(&mut table, &order)? {
                     Found::Subscribed(subscription) => return Ok(subscription),
                     Found::Wait(status) => status,
-                    Found::Free => return Ok(self.start(&mut table, key, label, content, on_disconnect, first, job)),
+                    Found::Free => return Ok(self.start(&mut table, order, job)),
                 }
             };
             // An error means that the record is gone, which is an end too.
@@ -143,12 +134,8 @@ impl<W: Work> Operations<W> {
             let mut table = self.lock();
             self.forget_old(&mut table);
             let record = Arc::clone(table.by_id.get(&id)?);
-            if let Some(running) = table
-                .running
-                .get_mut(&record.key)
-                .filter(|running| running.record.id == id)
-            {
-                running.leaving = true;
+            let running = table.running.get(&record.key);
+            if running.is_some_and(|running| running.record.id == id) {
                 record.stop.request(Why::Cancelled);
             }
             record
@@ -170,7 +157,6 @@ impl<W: Work> Operations<W> {
             let mut table = self.lock();
             table.draining = true;
             for running in table.running.values_mut() {
-                running.leaving = true;
                 running.record.stop.request(Why::ShuttingDown);
             }
         }
@@ -185,7 +171,6 @@ impl<W: Work> Operations<W> {
         };
         running.subscribers -= 1;
         if running.subscribers == 0 && !running.keep {
-            running.leaving = true;
             running.record.stop.request(Why::Abandoned);
         }
     }
@@ -193,29 +178,28 @@ impl<W: Work> Operations<W> {
     /// Moves an operation from the running to the remembered ones.
     pub(super) fn retire(&self, record: &Record<W>) {
         let mut table = self.lock();
-        if table
-            .running
-            .get(&record.key)
-            .is_some_and(|running| running.record.id == record.id)
-        {
-            table.running.remove(&record.key);
+        for key in std::iter::once(&record.key).chain(&record.held) {
+            let own = |running: &Running<W>| running.record.id == record.id;
+            if table.running.get(key).is_some_and(own) {
+                table.running.remove(key);
+            }
         }
         table.ended.push_back((Instant::now(), record.id));
         self.forget_old(&mut table);
     }
 
-    fn find(
-        &self,
-        table: &mut Table<W>,
-        key: &W::Key,
-        content: &W::Content,
-        on_disconnect: OnDisconnect,
-    ) -> Result<Found<W>, Refused<W::Label>> {
+    fn find(&self, table: &mut Table<W>, order: &Order<W>) -> Result<Found<W>, Refused<W::Label>> {
         if table.draining {
             return Err(Refused::ShuttingDown);
         }
+        // Of what is only held nobody can be a caller.
+        for key in &order.held {
+            if let Some(running) = table.running.get(key) {
+                return running.in_the_way();
+            }
+        }
         let count = table.running.len();
-        let Some(running) = table.running.get_mut(key) else {
+        let Some(running) = table.running.get_mut(&order.key) else {
             let limit = self.inner.limits.running;
             return if count < limit {
                 Ok(Found::Free)
@@ -223,43 +207,40 @@ impl<W: Work> Operations<W> {
                 Err(Refused::TooMany { limit })
             };
         };
-        let record = &running.record;
-        if running.leaving {
-            return Ok(Found::Wait(record.status.subscribe()));
+        if running.leaving() || running.record.key != order.key {
+            return running.in_the_way();
         }
-        if record.content != *content {
-            return Err(Refused::Conflict {
-                id: record.id,
-                label: record.label.clone(),
-            });
+        let record = &running.record;
+        match W::meet(&record.content, &order.content) {
+            Meeting::Join => {}
+            Meeting::Wait => return Ok(Found::Wait(record.status.subscribe())),
+            Meeting::Conflict => return Err(record.conflict()),
         }
         running.subscribers += 1;
-        running.keep |= on_disconnect == OnDisconnect::Keep;
+        running.keep |= order.on_disconnect == OnDisconnect::Keep;
         let status = record.status.subscribe();
         Ok(Found::Subscribed(Subscription::new(
             self.clone(),
             record.id,
-            key.clone(),
+            order.key.clone(),
             true,
             status,
         )))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one record, given once")]
-    fn start<J, F>(
-        &self,
-        table: &mut Table<W>,
-        key: W::Key,
-        label: W::Label,
-        content: W::Content,
-        on_disconnect: OnDisconnect,
-        first: W::Progress,
-        job: J,
-    ) -> Subscription<W>
+    fn start<J, F>(&self, table: &mut Table<W>, order: Order<W>, job: J) -> Subscription<W>
     where
         J: FnOnce(Reporter<W>) -> F,
         F: Future<Output = End<W>> + Send + 'static,
     {
+        let Order {
+            key,
+            held,
+            label,
+            content,
+            on_disconnect,
+            first,
+        } = order;
         let status = Status {
             running: false,
             progress: Arc::new(first),
@@ -269,19 +250,21 @@ impl<W: Work> Operations<W> {
         let record = Arc::new(Record {
             id: Uuid::now_v7(),
             key: key.clone(),
+            held,
             content,
             label,
             create_time: SystemTime::now(),
             status,
             stop: Stop::default(),
         });
-        let running = Running {
-            record: Arc::clone(&record),
-            subscribers: 1,
-            keep: on_disconnect == OnDisconnect::Keep,
-            leaving: false,
-        };
-        table.running.insert(key.clone(), running);
+        for key in [&record.key].into_iter().chain(&record.held) {
+            let running: Running<W> = Running {
+                record: Arc::clone(&record),
+                subscribers: 1,
+                keep: on_disconnect == OnDisconnect::Keep,
+            };
+            table.running.insert(key.clone(), running);
+        }
         table.by_id.insert(record.id, Arc::clone(&record));
         let id = record.id;
         let span = W::span(id, &record.label);
@@ -322,6 +305,34 @@ impl<W: Work> std::fmt::Debug for Operations<W> {
         f.debug_struct("Operations")
             .field("limits", &self.inner.limits)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Running ===
+
+impl<W: Work> Running<W> {
+    /// It was told to stop, under the lock: nobody joins any more.
+    fn leaving(&self) -> bool {
+        self.record.stop.why().is_some()
+    }
+
+    /// What somebody is told who cannot join it: to wait for the end of one that was told to stop.
+    fn in_the_way(&self) -> Result<Found<W>, Refused<W::Label>> {
+        if self.leaving() {
+            return Ok(Found::Wait(self.record.status.subscribe()));
+        }
+        Err(self.record.conflict())
+    }
+}
+
+// === impl Record ===
+
+impl<W: Work> Record<W> {
+    fn conflict(&self) -> Refused<W::Label> {
+        Refused::Conflict {
+            id: self.id,
+            label: self.label.clone(),
+        }
     }
 }
 

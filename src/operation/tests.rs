@@ -1,4 +1,5 @@
 use std::{
+    pin::pin,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -18,6 +19,15 @@ impl Work for Count {
     type Outcome = u64;
     type Failure = String;
 
+    /// Even ones share; an odd one waits for the end of another.
+    fn meet(running: &u8, new: &u8) -> Meeting {
+        match (running == new, new % 2) {
+            (true, _) => Meeting::Join,
+            (false, 0) => Meeting::Conflict,
+            (false, _) => Meeting::Wait,
+        }
+    }
+
     fn stopped(_: Uuid, why: Why) -> String {
         format!("{why:?}")
     }
@@ -28,6 +38,17 @@ impl Work for Count {
 
     fn fault(_: Uuid) -> String {
         "fault".to_owned()
+    }
+}
+
+fn order(key: &'static str, on_disconnect: OnDisconnect) -> Order<Count> {
+    Order {
+        key,
+        held: Vec::new(),
+        label: key,
+        content: 0,
+        on_disconnect,
+        first: 0,
     }
 }
 
@@ -62,7 +83,7 @@ async fn start(
     release: &Arc<Notify>,
 ) -> Subscription<Count> {
     operations
-        .join_or_start(key, key, 0, mode, 0, until(release))
+        .join_or_start(order(key, mode), until(release))
         .await
         .unwrap()
 }
@@ -90,7 +111,7 @@ async fn a_thousand_callers_are_one_job() {
         };
         callers.push(
             operations
-                .join_or_start("a", "a", 0, OnDisconnect::Cancel, 0, job)
+                .join_or_start(order("a", OnDisconnect::Cancel), job)
                 .await
                 .unwrap(),
         );
@@ -154,7 +175,7 @@ async fn who_comes_while_one_is_given_up_starts_anew() {
         }
     };
     let first = operations
-        .join_or_start("a", "a", 0, OnDisconnect::Cancel, 0, job)
+        .join_or_start(order("a", OnDisconnect::Cancel), job)
         .await
         .unwrap();
     let first_id = first.id();
@@ -192,7 +213,14 @@ async fn other_content_conflicts_and_names_the_running_one() {
     let release = Arc::new(Notify::new());
     let first = start(&operations, "a", OnDisconnect::Keep, &release).await;
     let refused = operations
-        .join_or_start("a", "b", 1, OnDisconnect::Keep, 0, until(&release))
+        .join_or_start(
+            Order {
+                label: "b",
+                content: 2,
+                ..order("a", OnDisconnect::Keep)
+            },
+            until(&release),
+        )
         .await;
     assert_eq!(
         refused.unwrap_err(),
@@ -222,7 +250,7 @@ async fn a_job_that_does_not_stop_is_dropped_and_said_so() {
     let operations = operations();
     let job = |_| std::future::pending::<End<Count>>();
     let subscription = operations
-        .join_or_start("a", "a", 0, OnDisconnect::Keep, 0, job)
+        .join_or_start(order("a", OnDisconnect::Keep), job)
         .await
         .unwrap();
     let view = timeout(Duration::from_secs(11), operations.cancel(subscription.id()))
@@ -237,7 +265,7 @@ async fn a_panic_is_a_fault_and_frees_the_key() {
     let operations = operations();
     let job = |_| async { panic!("on purpose") };
     let mut subscription = operations
-        .join_or_start("a", "a", 0, OnDisconnect::Keep, 0, job)
+        .join_or_start(order("a", OnDisconnect::Keep), job)
         .await
         .unwrap();
     assert_eq!(end(&mut subscription).await, Err("fault".to_owned()));
@@ -254,7 +282,7 @@ async fn the_table_is_bounded_and_ended_ones_go_oldest_first() {
         running.push(start(&operations, key, OnDisconnect::Keep, &release).await);
     }
     let refused = operations
-        .join_or_start("e", "e", 0, OnDisconnect::Keep, 0, until(&release))
+        .join_or_start(order("e", OnDisconnect::Keep), until(&release))
         .await;
     assert_eq!(refused.unwrap_err(), Refused::TooMany { limit: 4 });
     for _ in 0..4 {
@@ -282,7 +310,7 @@ async fn shutdown_ends_all_and_takes_no_more() {
     operations.shutdown().await;
     assert_eq!(end(&mut subscription).await, Err("ShuttingDown".to_owned()));
     let refused = operations
-        .join_or_start("b", "b", 0, OnDisconnect::Keep, 0, until(&release))
+        .join_or_start(order("b", OnDisconnect::Keep), until(&release))
         .await;
     assert_eq!(refused.unwrap_err(), Refused::ShuttingDown);
 }
@@ -297,4 +325,56 @@ async fn whoever_saw_the_end_can_start_again_at_once() {
         assert!(!subscription.joined());
         assert_eq!(end(&mut subscription).await, Ok(7));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_wait_begins_when_the_other_has_ended() {
+    let operations = operations();
+    let (release, later) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut first = start(&operations, "a", OnDisconnect::Keep, &release).await;
+    let odd = Order {
+        content: 1,
+        ..order("a", OnDisconnect::Keep)
+    };
+    let mut second = pin!(operations.join_or_start(odd, until(&later)));
+    assert!(futures::poll!(&mut second).is_pending());
+    release.notify_one();
+    assert_eq!(end(&mut first).await, Ok(7));
+    let second = second.await.unwrap();
+    assert!(!second.joined() && second.id() != first.id());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_is_in_the_way_and_free_afterwards() {
+    let operations = operations();
+    let release = Arc::new(Notify::new());
+    let both = Order {
+        held: vec!["b"],
+        ..order("a", OnDisconnect::Keep)
+    };
+    let mut copy = operations.join_or_start(both, until(&release)).await.unwrap();
+    let of_b = order("b", OnDisconnect::Keep);
+    let refused = operations.join_or_start(of_b, until(&release)).await.unwrap_err();
+    assert_eq!(
+        refused,
+        Refused::Conflict {
+            id: copy.id(),
+            label: "a"
+        }
+    );
+    let over_b = Order {
+        held: vec!["b"],
+        ..order("c", OnDisconnect::Keep)
+    };
+    let refused = operations.join_or_start(over_b, until(&release)).await.unwrap_err();
+    assert_eq!(
+        refused,
+        Refused::Conflict {
+            id: copy.id(),
+            label: "a"
+        }
+    );
+    release.notify_one();
+    assert_eq!(end(&mut copy).await, Ok(7));
+    start(&operations, "b", OnDisconnect::Keep, &release).await;
 }

@@ -14,6 +14,7 @@ use super::{FAILURES, PROBE_TIMEOUT, Publisher, Seen};
 use crate::{
     backend::{Error, Kind},
     engines::Engine,
+    model::Capability,
 };
 
 /// From one probe to the next at least, however many calls fail meanwhile and ask for one.
@@ -80,7 +81,22 @@ impl Prober {
         } else {
             Arc::new(models.into_iter().map(|model| (model.name.clone(), model)).collect())
         };
+        let running = if backend.capabilities().contains(&Capability::ListRunning) {
+            backend.running().await?
+        } else {
+            Vec::new()
+        };
+        // What left memory must answer anew.
+        self.engine
+            .memory
+            .only(|name| running.iter().any(|running| running.is(name)));
+        let running = if running == *self.seen.running {
+            Arc::clone(&self.seen.running)
+        } else {
+            Arc::new(running)
+        };
         Ok(Seen {
+            running,
             answers: true,
             version,
             last_time: Some(SystemTime::now()),

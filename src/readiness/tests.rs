@@ -18,6 +18,8 @@ fn desired(name: &str, ensure: config::Ensure) -> Desired {
         digest: None,
         options: ImportOptions::default(),
         insecure: false,
+        keep_alive: None,
+        context_length: None,
         ensure,
     })
 }

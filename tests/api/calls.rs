@@ -68,6 +68,8 @@ pub(crate) fn desired(model: &str) -> config::Desired {
         digest: None,
         options: ImportOptions::default(),
         insecure: false,
+        keep_alive: None,
+        context_length: None,
         ensure: config::Ensure::OnDemand,
     }
 }

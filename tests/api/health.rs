@@ -162,6 +162,8 @@ async fn every_name_of_the_table_is_checked() {
 /// A model that is made ready at start.
 fn startup(model: &str) -> config::Desired {
     config::Desired {
+        keep_alive: None,
+        context_length: None,
         ensure: config::Ensure::Startup,
         ..desired(model)
     }

@@ -104,12 +104,12 @@ fn every_problem_of_values_is_told() {
     for (words, message) in [
         ("--level=warm", "`--level` must come after the `--model` that it is for"),
         (
-            "--model=m, --level=warm",
-            "`--level`: this version brings models on-disk only, not `warm`",
+            "--model=m, --level=warm, --keep-alive=5m",
+            "`--keep-alive`: a model that is configured above on-disk stays in memory: leave it out",
         ),
         (
-            "--model=m, --level=loaded",
-            "`--level`: this version brings models on-disk only, not `loaded`",
+            "--model=m, --context-length=0",
+            "`--context-length`: a context is a number of tokens, 1 or more",
         ),
         (
             "--model=m, --level=high",

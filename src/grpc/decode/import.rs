@@ -73,7 +73,7 @@ pub(super) fn options(wrong: &mut Violations, options: v1::ImportOptions) -> Imp
     }
 }
 
-fn object(wrong: &mut Violations, field: &str, object: Struct) -> Map<String, Value> {
+pub(super) fn object(wrong: &mut Violations, field: &str, object: Struct) -> Map<String, Value> {
     let mut map = Map::new();
     for (key, value) in object.fields {
         let field = format!("{field}.{key}");

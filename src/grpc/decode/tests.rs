@@ -1,3 +1,5 @@
+use prost_types::Duration as ProtoDuration;
+
 use super::*;
 
 #[test]

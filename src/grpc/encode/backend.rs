@@ -4,7 +4,7 @@ use super::{level, status, timestamp};
 use crate::{
     grpc::proto::v1::{self, backend::State},
     manager::Manager,
-    model::{Capability, Failure, Level, Reason},
+    model::{Capability, Failure, Reason},
     readiness::{BackendState, Desired, Readiness},
 };
 
@@ -85,12 +85,8 @@ fn desired(manager: &Manager, state: &BackendState, desired: &Desired) -> v1::De
     let spec = &desired.spec;
     let now = manager.desired().get(&state.entry.name, &spec.name);
     let listed = state.seen.models.get(&spec.name);
-    let reached = if state.has(desired) {
-        level(Level::OnDisk)
-    } else {
-        v1::Level::Unspecified
-    };
-    let below = reached == v1::Level::Unspecified;
+    let reached = state.level(desired).map_or(v1::Level::Unspecified, level);
+    let below = !state.has(desired);
     v1::DesiredModel {
         name: spec.name.to_string(),
         canonical_name: spec.name.canonical(),

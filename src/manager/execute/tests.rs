@@ -1,13 +1,14 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    backend::{Backend, CreateSpec},
+    backend::{Backend, Call, CreateSpec, Error},
     engines::{Engine, Entry},
-    manager::OperationKind,
-    model::{Level, ModelName, Reason},
+    manager::target::Target,
+    model::{ModelName, Reason},
 };
 
 /// An engine that answers no question.
@@ -62,7 +63,7 @@ async fn an_engine_that_answers_no_question_is_told_as_stalled() {
         name: "m".parse().unwrap(),
         from: From::Registry { insecure: false },
         digest: None,
-        level: Level::OnDisk,
+        target: Arc::new(Target::new(Aim::default())),
     };
     let start = Instant::now();
     let failure = planned(&task).await.unwrap_err();

@@ -1,0 +1,316 @@
+//! Delete, Copy, Push and Unload: changes of a model that is there. Each is one operation, and what is in its way is
+//! cancelled, waited for or told, by the rules of the API.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{
+    Label, Manager, ModelSubscription, OperationKind, Outcome, error,
+    execute::QUESTION,
+    follow::{self, At, Progress, Stop},
+    request,
+    work::{Change, Content, ModelReporter, ModelWork, first},
+};
+use crate::{
+    backend::{CopySpec, Error, Kind, PushSpec},
+    engines::{Engine, Entry},
+    model::{Capability, Failure, ModelName, Phase},
+    operation::{End, OnDisconnect, Order, Refused},
+};
+
+/// How often work in the way is cancelled before its callers, who ask again and again, are told to settle it.
+const CANCELS: usize = 8;
+
+/// A change that is over.
+#[derive(Debug)]
+pub struct Changed {
+    /// The operation that did it.
+    pub id: Uuid,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// One change, resolved.
+#[derive(Debug, Clone)]
+struct Job {
+    entry: Arc<Entry>,
+    engine: Engine,
+    name: ModelName,
+    change: Change,
+}
+
+// === impl Manager ===
+
+impl Manager {
+    /// Removes a model, and the layers that no other needs.
+    pub async fn delete(&self, request: request::Delete) -> Result<Changed, Failure> {
+        let allow_missing = request.allow_missing;
+        let job = self.change(&request.backend, request.model, Change::Delete { allow_missing })?;
+        job.require(Capability::Delete)?;
+        let wanted = job.entry.desired.iter().any(|desired| desired.spec.name == job.name);
+        if wanted && !request.force {
+            return Err(error::configured(&job.entry.name, &job.name));
+        }
+        for _ in 0..CANCELS {
+            if !request.unload && job.in_memory().await? {
+                return Err(error::in_use(&job.entry.name, &job.name));
+            }
+            match self.begin(&job, OnDisconnect::Keep).await {
+                Err(Refused::Conflict { id, label }) if label.kind.brings() => {
+                    if !request.unload && self.loads(id) {
+                        return Err(error::in_use(&job.entry.name, &job.name));
+                    }
+                    let _ended = self.operations().cancel(id).await;
+                }
+                begun => return ended(begun.map_err(error::refused)?).await,
+            }
+        }
+        Err(error::busy_name(&job.entry.name, &job.name))
+    }
+
+    /// Gives a model a second name.
+    pub async fn copy(&self, request: request::Copy) -> Result<Changed, Failure> {
+        let change = Change::Copy {
+            source: request.source,
+            replace: request.replace,
+        };
+        let job = self.change(&request.backend, request.destination, change)?;
+        job.require(Capability::Copy)?;
+        if let Some(why) = job.name.reserved() {
+            return Err(error::reserved("destination", &job.name, why));
+        }
+        ended(self.begin(&job, OnDisconnect::Keep).await.map_err(error::refused)?).await
+    }
+
+    /// Sends a model to its registry.
+    pub async fn push(&self, request: request::Push) -> Result<ModelSubscription, Failure> {
+        let insecure = request.insecure;
+        let job = self.change(&request.backend, request.model, Change::Push { insecure })?;
+        job.require(Capability::Push)?;
+        self.begin(&job, request.on_disconnect).await.map_err(error::refused)
+    }
+
+    /// Takes a model out of memory and unpins it.
+    pub async fn unload(&self, request: request::Unload) -> Result<Changed, Failure> {
+        let job = self.change(&request.backend, request.model, Change::Unload)?;
+        job.require(Capability::Unload)?;
+        for _ in 0..CANCELS {
+            match self.begin(&job, OnDisconnect::Keep).await {
+                Err(Refused::Conflict { id, .. }) if self.loads(id) => {
+                    let _ended = self.operations().cancel(id).await;
+                }
+                begun => return ended(begun.map_err(error::refused)?).await,
+            }
+        }
+        Err(error::busy_name(&job.entry.name, &job.name))
+    }
+
+    fn change(&self, backend: &str, name: ModelName, change: Change) -> Result<Job, Failure> {
+        let (entry, engine) = self.entry(backend)?;
+        Ok(Job {
+            entry,
+            engine,
+            name,
+            change,
+        })
+    }
+
+    async fn begin(&self, job: &Job, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Refused<Label>> {
+        let key = |name: &ModelName| (job.engine.id.clone(), name.clone());
+        let held = match &job.change {
+            Change::Copy { source, .. } => vec![key(source)],
+            _ => Vec::new(),
+        };
+        let order = Order {
+            key: key(&job.name),
+            held,
+            label: Label {
+                kind: job.change.kind(),
+                backend: job.entry.name.clone(),
+                name: job.name.clone(),
+            },
+            content: Content::Change(job.change.clone()),
+            on_disconnect,
+            first: first(),
+        };
+        let (manager, job) = (self.clone(), job.clone());
+        let work = |reporter| run(manager, job, reporter);
+        self.operations().join_or_start(order, work).await
+    }
+
+    /// Whether an operation brings its model into memory now.
+    fn loads(&self, id: Uuid) -> bool {
+        self.operations().get(id).is_some_and(|view| {
+            let phase = &view.status.progress.phase;
+            view.label.kind == OperationKind::Load || matches!(phase, Phase::Loading | Phase::Warming)
+        })
+    }
+}
+
+async fn ended(mut following: ModelSubscription) -> Result<Changed, Failure> {
+    let id = following.id();
+    let ended = match following.status().wait_for(|status| status.ended.is_some()).await {
+        Ok(status) => status.ended.clone(),
+        Err(_) => None,
+    };
+    let ended = ended.ok_or_else(|| Manager::operation_not_found(id))?;
+    let outcome = ended
+        .result
+        .clone()
+        .map_err(|failure| failure.with("operationId", id))?;
+    Ok(Changed { id, outcome })
+}
+
+async fn run(manager: Manager, job: Job, reporter: ModelReporter) -> End<ModelWork> {
+    let progress = Progress::begin(reporter);
+    let done = match &job.change {
+        Change::Delete { allow_missing } => job.delete(*allow_missing, &progress).await,
+        Change::Copy { source, replace } => job.copy(source, *replace, &progress).await,
+        Change::Push { insecure } => job.push(*insecure, &progress).await,
+        Change::Unload => job.unload(&progress).await,
+    };
+    manager.shared.changed.notify_waiters();
+    follow::end(done)
+}
+
+// === impl Job ===
+
+impl Job {
+    async fn delete(&self, allow_missing: bool, progress: &Progress) -> Result<Outcome, Stop> {
+        let backend = &self.engine.backend;
+        if self.can(Capability::Unload) {
+            progress.enter(Phase::Unloading);
+            self.engine.memory.unpin(&self.name);
+            progress.unless_stopped(self.ask(backend.unload(&self.name))).await?;
+            self.engine.memory.cooled(&self.name);
+        }
+        progress.enter(Phase::Writing);
+        // Not given up half-way: what was begun is told as it ended.
+        let freed_bytes = match backend.delete(&self.name).await {
+            Ok(freed) => freed,
+            Err(Error {
+                kind: Kind::NotFound, ..
+            }) if allow_missing => 0,
+            Err(error) => return Err(self.at().failed(&error).into()),
+        };
+        progress.enter(Phase::Verifying);
+        if self.ask(backend.inspect(&self.name)).await?.is_some() {
+            return Err(error::still_listed(&self.entry.name, &self.name).into());
+        }
+        Ok(Outcome {
+            changed: true,
+            freed_bytes,
+            ..Outcome::default()
+        })
+    }
+
+    async fn copy(&self, source: &ModelName, replace: bool, progress: &Progress) -> Result<Outcome, Stop> {
+        let spec = CopySpec {
+            source: source.clone(),
+            destination: self.name.clone(),
+            replace,
+        };
+        progress.enter(Phase::Writing);
+        let copied = self.engine.backend.copy(&spec).await;
+        copied.map_err(|error| self.at().failed(&error))?;
+        progress.enter(Phase::Verifying);
+        let model = self.ask(self.engine.backend.inspect(&self.name)).await?;
+        let model = model.ok_or_else(|| error::not_listed(&self.entry.name, &self.name))?;
+        Ok(Outcome {
+            model: Some((*model).clone()),
+            changed: true,
+            ..Outcome::default()
+        })
+    }
+
+    async fn push(&self, insecure: bool, progress: &Progress) -> Result<Outcome, Stop> {
+        let backend = &self.engine.backend;
+        progress.enter(Phase::Resolving);
+        let model = progress.unless_stopped(self.ask(backend.inspect(&self.name))).await?;
+        let model = model.ok_or_else(|| error::model_not_found(&self.entry.name, &self.name))?;
+        let spec = PushSpec {
+            name: self.name.clone(),
+            insecure,
+        };
+        let begun = backend.push(spec).await;
+        let call = begun.map_err(|error| self.at().failed(&error))?;
+        let done = progress.follow(self.at(), call).await?;
+        Ok(Outcome {
+            changed: done.changed,
+            pushed: Some(done.digest.unwrap_or_else(|| model.digest.clone())),
+            model: Some((*model).clone()),
+            ..Outcome::default()
+        })
+    }
+
+    async fn unload(&self, progress: &Progress) -> Result<Outcome, Stop> {
+        let backend = &self.engine.backend;
+        progress.enter(Phase::Unloading);
+        let known = progress.unless_stopped(self.ask(backend.inspect(&self.name))).await?;
+        if known.is_none() && !self.in_memory().await? {
+            return Err(error::model_not_found(&self.entry.name, &self.name).into());
+        }
+        self.engine.memory.unpin(&self.name);
+        let unloaded = progress.unless_stopped(self.ask(backend.unload(&self.name))).await?;
+        self.engine.memory.cooled(&self.name);
+        Ok(Outcome {
+            changed: unloaded.freed_bytes > 0,
+            freed_bytes: unloaded.freed_bytes,
+            shared_with: unloaded.shared_with,
+            ..Outcome::default()
+        })
+    }
+
+    async fn in_memory(&self) -> Result<bool, Failure> {
+        if !self.can(Capability::ListRunning) {
+            return Ok(false);
+        }
+        let running = self.ask(self.engine.backend.running()).await?;
+        Ok(running.iter().any(|running| running.is(&self.name)))
+    }
+
+    async fn ask<T>(&self, question: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        self.at().within(QUESTION, question).await
+    }
+
+    fn can(&self, capability: Capability) -> bool {
+        self.engine.backend.capabilities().contains(&capability)
+    }
+
+    fn require(&self, capability: Capability) -> Result<(), Failure> {
+        if self.can(capability) {
+            return Ok(());
+        }
+        Err(error::cannot(&self.entry.name, capability))
+    }
+
+    fn at(&self) -> At<'_> {
+        At {
+            entry: &self.entry.name,
+            name: &self.name,
+        }
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    fn kind(&self) -> OperationKind {
+        match self {
+            Self::Delete { .. } => OperationKind::Delete,
+            Self::Copy { .. } => OperationKind::Copy,
+            Self::Push { .. } => OperationKind::Push,
+            Self::Unload => OperationKind::Unload,
+        }
+    }
+}
+
+// === impl OperationKind ===
+
+impl OperationKind {
+    /// Whether it brings a model, so that who wants it gone may stop it. A create is its caller's work, and is not stopped.
+    fn brings(self) -> bool {
+        matches!(self, Self::EnsureReady | Self::Pull | Self::Load)
+    }
+}

@@ -1,0 +1,87 @@
+//! Keeps pinned models in memory: loads again what was evicted or lost with a restart, and takes back what another client
+//! shortened. What it does are operations like any other.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Manager, look, request};
+use crate::{
+    engines::{Engine, Entry, Pin},
+    model::{KeepAlive, ModelName, RunState, Running},
+    operation::OnDisconnect,
+};
+
+/// Between two looks, unless something may have changed.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// After a load that failed, doubled up to the last: an engine that cannot take the model is not worn out.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+const LAST_RETRY: Duration = Duration::from_mins(2);
+
+/// Keeps the pins of one engine until `stop`. `entry` is one of those that name it.
+pub async fn keep(manager: Manager, entry: Arc<Entry>, stop: CancellationToken) {
+    let Some(engine) = entry.engine.clone() else { return };
+    let work = async {
+        let mut pause = FIRST_RETRY;
+        loop {
+            let changed = manager.shared.changed.notified();
+            if hold(&manager, &entry, &engine).await {
+                pause = FIRST_RETRY;
+                let _early = tokio::time::timeout(INTERVAL, changed).await.is_ok();
+            } else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_RETRY);
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// One look. False when a pinned model could not be brought back.
+async fn hold(manager: &Manager, entry: &Entry, engine: &Engine) -> bool {
+    let pins = engine.memory.pins();
+    if pins.is_empty() {
+        return true;
+    }
+    let Ok(running) = look::running(engine).await else {
+        return false;
+    };
+    let mut held = true;
+    for (name, pin) in pins {
+        if let Some(why) = lost(&name, &running) {
+            tracing::info!(model.name = %name, backend.name = entry.name, why, "a pinned model is loaded again");
+            held &= load(manager, entry, name, pin).await;
+        }
+    }
+    held
+}
+
+/// Why a pinned model must be loaded again.
+fn lost(name: &ModelName, running: &[Running]) -> Option<&'static str> {
+    match running.iter().find(|running| running.is(name)) {
+        None => Some("it was not in memory"),
+        Some(running) if running.state != RunState::Ready => None,
+        Some(running) if running.expire_time.is_some() => Some("another client had shortened its stay"),
+        Some(_) => None,
+    }
+}
+
+async fn load(manager: &Manager, entry: &Entry, name: ModelName, pin: Pin) -> bool {
+    let request = request::Load {
+        backend: entry.name.clone(),
+        model: name,
+        level: pin.level,
+        options: pin.options,
+        keep_alive: KeepAlive::Forever,
+        pin: true,
+        on_disconnect: OnDisconnect::Keep,
+    };
+    let Ok(mut following) = manager.load(request).await else {
+        return false;
+    };
+    let ended = following.status().wait_for(|status| status.ended.is_some()).await;
+    ended.is_ok_and(|status| status.ended.as_ref().is_some_and(|ended| ended.result.is_ok()))
+}
