@@ -133,9 +133,9 @@ async fn spread() {
     let relay = Relay::to(&world.registry, Some(RATE)).await;
     let front = Front::before(&world.registry, relay.address).await;
     let counts = [1_u32, 4, 8, 16];
-    let mut times = counts.map(|_| Samples::default());
+    let (mut times, mut curls) = (counts.map(|_| Samples::default()), counts.map(|_| Samples::default()));
     for _ in 0..setting("ROUNDS", 5).min(3) {
-        for (count, times) in counts.iter().zip(&mut times) {
+        for ((count, times), curls) in counts.iter().zip(&mut times).zip(&mut curls) {
             let flag = format!("--pull-connections={count}");
             let service = world.start(&hosts(&front, &relay), &[&flag]);
             let mut client = client(&service).await;
@@ -143,12 +143,19 @@ async fn spread() {
             follow(begin(&mut client, &through(&front)).await).await;
             times.push(start.elapsed().as_secs_f64());
             world.forget();
+            curls.push(world.curls(&relay, u64::from(*count)).await);
         }
     }
-    for (count, time) in counts.iter().zip(&times) {
+    for ((count, time), curl) in counts.iter().zip(&times).zip(&curls) {
         let what = format!("{SPREAD} MiB at 25 MB/s a connection, {count} of them");
         let gain = times[0].median() / time.median();
         row(&what, time.of("s"), &format!("{gain:.2} times one; at most {count}"));
+        let gain = curls[0].median() / curl.median();
+        row(
+            "  as many curls, to nowhere",
+            curl.of("s"),
+            &format!("{gain:.2} times one"),
+        );
     }
 }
 
@@ -280,6 +287,22 @@ impl World {
         ));
         let told: Vec<f64> = told.split_whitespace().map(|word| word.parse().unwrap()).collect();
         (told[0], told[1] + told[2])
+    }
+
+    /// Seconds that as many curls take for the blob, each its share, by the same road: what the machine can do.
+    async fn curls(&self, relay: &Relay, count: u64) -> f64 {
+        let Self { digest, size, .. } = self;
+        let url = format!("http://{}/v2/library/big/blobs/{digest}", relay.address);
+        let mut script = String::new();
+        for share in 0..count {
+            let (first, end) = (size * share / count, size * (share + 1) / count);
+            script += &format!("curl -sf -o /dev/null -r {first}-{} '{url}' & ", end - 1);
+        }
+        let start = Instant::now();
+        // The relay works in this process.
+        let done = tokio::task::spawn_blocking(move || shell(&format!("{script} wait")));
+        done.await.unwrap();
+        start.elapsed().as_secs_f64()
     }
 
     /// The model is gone, as if another process had removed it.

@@ -18,6 +18,7 @@ use crate::{
 pub mod call;
 pub mod embedded;
 pub mod error;
+mod files;
 pub mod ollama;
 pub mod scripted;
 mod turns;

@@ -20,9 +20,9 @@ use crate::{
             AllowList, AllowedHost, Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings,
             SettingsError, TransferLimits,
         },
-        ollama::{self, Ollama},
+        ollama::{self, Memory, Ollama},
     },
-    config::{self, Config, Framework, Registries, RegistryHost},
+    config::{self, Config, Framework, RegistryHost},
     model::Digest,
 };
 
@@ -107,7 +107,7 @@ pub enum BuildError {
 
 /// Sets up the engines of a configuration. Blocks.
 pub fn build(config: &Config) -> Result<Setup, BuildError> {
-    let mut builder = Builder::new(&config.registries)?;
+    let mut builder = Builder::new(config)?;
     let entries = config.entries.iter().map(|entry| {
         Ok(Arc::new(Entry {
             name: entry.name.clone(),
@@ -128,13 +128,16 @@ pub fn build(config: &Config) -> Result<Setup, BuildError> {
 struct Builder {
     allow: Vec<AllowedHost>,
     pulling: Pulling,
+    memory: Memory,
     made: HashMap<String, Engine>,
 }
 
 // === impl Builder ===
 
 impl Builder {
-    fn new(config: &Registries) -> Result<Self, BuildError> {
+    fn new(config: &Config) -> Result<Self, BuildError> {
+        let memory = Memory::open(&config.server.state_dir);
+        let config = &config.registries;
         let allowed = |host: &RegistryHost| {
             let host = host.to_string();
             host.parse().map_err(|source| BuildError::Registry { host, source })
@@ -159,6 +162,7 @@ impl Builder {
         Ok(Self {
             allow,
             pulling,
+            memory,
             made: HashMap::new(),
         })
     }
@@ -212,7 +216,7 @@ impl Builder {
     }
 
     fn ollama(&self, name: &str, settings: &ollama::Settings) -> Result<Arc<dyn Backend>, BuildError> {
-        let made = Ollama::new(settings, AllowList(self.allow.clone()));
+        let made = Ollama::new(settings, AllowList(self.allow.clone()), self.memory.clone());
         Ok(Arc::new(made.map_err(|source| BuildError::Ollama {
             backend: name.to_owned(),
             source,

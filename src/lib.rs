@@ -8,8 +8,9 @@
 //! | [`model`] | values: names, digests, levels, progress, failures | nothing |
 //! | [`gguf`] | bounded reader of model files | nothing |
 //! | [`ndjson`] | bounded lines out of a stream of bytes | nothing |
+//! | [`safetensors`] | the same as `gguf` for safetensors | nothing |
 //! | [`source`] | opens what callers name, and nothing beyond their roots | nothing |
-//! | [`backend`] | the port to engines, and the engines | `model`, `gguf`, `ndjson`, `source` |
+//! | [`backend`] | the port to engines, and the engines | `model`, `gguf`, `ndjson`, `safetensors`, `source` |
 //! | [`operation`] | single flight that outlives its callers; knows no model | nothing |
 //! | [`config`] | file, flags and environment into one validated value | `model` |
 //! | [`engines`] | configuration entry to engine, shared by store or address | `backend`, `config`, `model` |
@@ -32,5 +33,6 @@ pub mod model;
 pub mod ndjson;
 pub mod operation;
 pub mod readiness;
+pub mod safetensors;
 pub mod source;
 pub mod telemetry;

@@ -10,6 +10,7 @@
 //! | `located` | what lies at a path: a file or a folder, with the way back to its neighbours |
 //! | `split` | names of the parts of a split GGUF |
 //! | `gather` | the choice of files |
+//! | `bundle` | the same for safetensors, which need files beside them |
 //!
 //! Rejected: resolving a path, comparing it with the roots and opening it then. What a link points to can change between
 //! the comparison and the opening.
@@ -17,6 +18,7 @@
 use std::{fs::File, io, os::unix::fs::MetadataExt as _, sync::Arc};
 
 mod beneath;
+mod bundle;
 mod error;
 mod gather;
 mod located;
@@ -35,14 +37,24 @@ pub use self::{
 pub enum Source {
     /// One GGUF, or the parts of a split one in order.
     Gguf(Vec<Opened>),
-    /// A safetensors file, or a folder of them.
-    Safetensors(Vec<Opened>),
+    /// Safetensors with the files beside them.
+    Safetensors(Bundle),
+}
+
+/// The files of a safetensors model or adapter. None is empty; each name is one that every system can hold.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// At least one.
+    pub weights: Vec<Opened>,
+    /// What a converter reads beside them: configuration, tokenizer, template. Among them `config.json` for a model,
+    /// `adapter_config.json` for an adapter.
+    pub companions: Vec<Opened>,
 }
 
 /// An opened regular file.
 #[derive(Debug, Clone)]
 pub struct Opened {
-    /// Without its folder.
+    /// Without its folder; of a [`Bundle`], relative to the bundle's folder: `sub/config.json` at the deepest.
     pub file_name: String,
     /// Opened for reading. Read by position only: many readers share it.
     pub file: Arc<File>,
@@ -64,6 +76,19 @@ pub struct Stamp {
     pub mtime_ns: i128,
     /// When its content or its attributes were changed, in nanoseconds since 1970.
     pub ctime_ns: i128,
+}
+
+// === impl Source ===
+
+impl Source {
+    /// What it is called in messages: its first file.
+    pub fn name(&self) -> &str {
+        let first = match self {
+            Self::Gguf(files) => files.first(),
+            Self::Safetensors(bundle) => bundle.weights.first(),
+        };
+        first.map_or("", |first| &first.file_name)
+    }
 }
 
 /// The stamp of an opened file as it is now.

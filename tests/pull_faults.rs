@@ -11,6 +11,7 @@
 //! | `progress` | what callers are told on the way |
 //! | `ensure` | the way by EnsureReady |
 //! | `disk` | the store |
+//! | `resets` | connections that are reset, at every offset |
 //! | `leaks` | what is left in the process |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -39,6 +40,8 @@ mod manifests;
 mod progress;
 #[path = "pull_faults/reach.rs"]
 mod reach;
+#[path = "pull_faults/resets.rs"]
+mod resets;
 #[path = "pull_faults/sharing.rs"]
 mod sharing;
 #[path = "support/small_disk.rs"]

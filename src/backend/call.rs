@@ -1,19 +1,19 @@
-//! Long work of ours as a [`Call`]: on a blocking thread here, as a task in `task`.
-
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+//! Long work of ours as a [`Call`]: on a blocking thread here, as a task in `task`, as one that cannot be stopped in `draining`.
 
 use async_trait::async_trait;
 use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Call, Cancelled, Done, Error, Kind, Next};
 use crate::model::Event;
 
+mod draining;
 mod task;
 
-pub use self::task::{TaskReporter, task};
+pub use self::{
+    draining::{PointOfNoReturn, draining},
+    task::{TaskReporter, task},
+};
 
 /// Events on their way to the follower. When it is slow, byte counts are dropped (a later one says more) and phases wait.
 const EVENTS: usize = 64;
@@ -22,7 +22,7 @@ const EVENTS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Reporter {
     events: mpsc::Sender<Event>,
-    stop: Arc<AtomicBool>,
+    stop: CancellationToken,
 }
 
 /// A blocking job as a call.
@@ -30,27 +30,24 @@ pub struct Reporter {
 struct Blocking {
     events: mpsc::Receiver<Event>,
     job: JoinHandle<Result<Done, Error>>,
-    stop: StopOnDrop,
+    stop: DropGuard,
 }
-
-#[derive(Debug)]
-struct StopOnDrop(Arc<AtomicBool>);
 
 /// Runs `job` on a blocking thread. It ends when its work is done, or soon after it is no longer wanted: the job asks
 /// [`Reporter::check`] at least once a megabyte.
 pub fn blocking(job: impl FnOnce(Reporter) -> Result<Done, Error> + Send + 'static) -> Box<dyn Call> {
     let (events_tx, events) = mpsc::channel(EVENTS);
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = CancellationToken::new();
     let reporter = Reporter {
         events: events_tx,
-        stop: Arc::clone(&stop),
+        stop: stop.clone(),
     };
     let span = tracing::Span::current();
     let job = tokio::task::spawn_blocking(move || span.in_scope(|| job(reporter)));
     Box::new(Blocking {
         events,
         job,
-        stop: StopOnDrop(stop),
+        stop: stop.drop_guard(),
     })
 }
 
@@ -70,7 +67,7 @@ impl Reporter {
 
     /// Fails once the work is no longer wanted.
     pub fn check(&self) -> Result<(), Error> {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.stop.is_cancelled() {
             return Err(Error::new(Kind::Interrupted, "the work was stopped"));
         }
         Ok(())
@@ -91,9 +88,8 @@ impl Call for Blocking {
 
     async fn cancel(self: Box<Self>) -> Cancelled {
         let Self { events, job, stop } = *self;
-        stop.0.store(true, Ordering::Relaxed);
         // Nobody reads: a job that waits for room must not wait for ever.
-        drop(events);
+        drop((stop, events));
         match joined(job.await) {
             Err(Error {
                 kind: Kind::Interrupted,
@@ -101,12 +97,6 @@ impl Call for Blocking {
             }) => Cancelled::Stopped,
             ended => Cancelled::Ended(ended),
         }
-    }
-}
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -57,11 +57,14 @@ pub enum Kind {
         /// Bytes free.
         have: u64,
     },
+    /// The engine's store cannot be used as it must: it is read-only, or another process removes what is written. Not retried
+    /// before the operator has mended that; the message says how.
+    StoreUnusable,
     /// Content is not what its digest says. Not retried: it was already.
     DigestMismatch,
     /// The model is there with another digest than the pinned one. Not retried.
     PinMismatch,
-    /// The engine made no progress for too long. Retried by callers.
+    /// The engine made no progress for too long. Retried by callers. A registry that stops sending is unreachable.
     Stalled,
     /// The work was stopped because the service or the engine ends. Retried after the restart.
     Interrupted,

@@ -10,6 +10,12 @@
 //! | `text` | Ollama's words without paths and secrets |
 //! | `list` | its models |
 //! | `pull` | one pull at a time |
+//! | `create` | makes models, to the end |
+//! | `files` | what a create sends, checked |
+//! | `hash` | its digests |
+//! | `upload` | its blobs |
+//! | `memory` | what is remembered between creates |
+//! | `names` | one piece of work on a name |
 //!
 //! Ollama answers 200 and fails later, ends streams early, tells bytes that fall back, and dies when two of its pulls meet
 //! at one blob; each file says which of that it keeps from callers. Rejected: ollama-rs and the like, which believe what
@@ -19,40 +25,59 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 
-use self::{client::Client, pull::Pulls, wire::Version};
-use super::{Backend, Call, CreateSpec, Error, Kind, PullSpec, embedded::AllowList};
+use self::{client::Client, names::Names, pull::Pulls, wire::Version};
+use super::{Backend, Call, CreateSpec, Error, Kind, PullSpec, call, embedded::AllowList};
 use crate::model::{Capability, ModelInfo, ModelName};
 
-#[expect(dead_code, reason = "CreateFromPath is next and uses the rest")]
 mod client;
-#[expect(dead_code, reason = "CreateFromPath is next and uses the rest")]
+mod create;
 mod error;
 mod events;
+mod files;
+mod hash;
 mod list;
+mod memory;
+mod names;
 mod pull;
 mod stream;
 mod text;
+mod upload;
 mod wire;
 
-pub use self::client::{Settings, SettingsError};
+pub use self::{
+    client::{Settings, SettingsError},
+    memory::Memory,
+};
 
 /// One Ollama.
 #[derive(Debug)]
 pub struct Ollama {
-    client: Client,
+    shared: Arc<Shared>,
     allow: AllowList,
-    pulls: Arc<Pulls>,
+    pulls: Pulls,
+}
+
+/// What work on it shares.
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    memory: Memory,
+    names: Names,
 }
 
 // === impl Ollama ===
 
 impl Ollama {
     /// A client of it. Nothing is asked yet. Blocks, for it reads the files that the settings name.
-    pub fn new(settings: &Settings, allow: AllowList) -> Result<Self, SettingsError> {
-        let client = Client::new(settings)?;
+    pub fn new(settings: &Settings, allow: AllowList, memory: Memory) -> Result<Self, SettingsError> {
+        let shared = Arc::new(Shared {
+            client: Client::new(settings)?,
+            memory,
+            names: Names::default(),
+        });
         Ok(Self {
-            pulls: Arc::new(Pulls::new(client.clone())),
-            client,
+            pulls: Pulls::new(Arc::clone(&shared)),
+            shared,
             allow,
         })
     }
@@ -61,24 +86,31 @@ impl Ollama {
 #[async_trait]
 impl Backend for Ollama {
     fn endpoint(&self) -> String {
-        self.client.url().to_owned()
+        self.shared.client.url().to_owned()
     }
 
     fn capabilities(&self) -> BTreeSet<Capability> {
-        [Capability::Pull].into()
+        [
+            Capability::Pull,
+            Capability::Create,
+            Capability::Convert,
+            Capability::Quantize,
+            Capability::Adapters,
+        ]
+        .into()
     }
 
     async fn probe(&self) -> Result<String, Error> {
-        let Version { version } = self.client.get("/api/version").await?;
+        let Version { version } = self.shared.client.get("/api/version").await?;
         Ok(version.chars().take(64).collect())
     }
 
     async fn list(&self) -> Result<Vec<Arc<ModelInfo>>, Error> {
-        list::all(&self.client).await
+        list::all(&self.shared.client).await
     }
 
     async fn inspect(&self, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
-        list::find(&self.client, name).await
+        list::find(&self.shared.client, name).await
     }
 
     async fn pull(&self, spec: PullSpec) -> Result<Box<dyn Call>, Error> {
@@ -87,8 +119,12 @@ impl Backend for Ollama {
         Ok(self.pulls.start(spec))
     }
 
-    async fn create(&self, _spec: CreateSpec) -> Result<Box<dyn Call>, Error> {
-        Err(Error::cannot(Capability::Create, "not yet"))
+    async fn create(&self, spec: CreateSpec) -> Result<Box<dyn Call>, Error> {
+        create::refuse(&spec.options)?;
+        let shared = Arc::clone(&self.shared);
+        Ok(call::draining(|reporter, point| {
+            create::run(shared, spec, reporter, point)
+        }))
     }
 }
 

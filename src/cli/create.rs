@@ -8,7 +8,7 @@ use super::{
     Context,
     ensure::{on_disconnect, on_leave, told_model},
     exit::Stop,
-    follow::follow,
+    follow::tell,
     import, text,
 };
 use crate::grpc::proto::v1::{CreateFromPathRequest, CreateFromPathResult};
@@ -46,11 +46,7 @@ pub(super) async fn run(args: Args, cx: &mut Context) -> Result<(), Stop> {
     };
     let mut client = cx.model_control().await?;
     let on_leave = on_leave(args.cancel_on_disconnect);
-    let result = follow(cx, client.create_from_path(Request::new(request)), on_leave).await?;
-    if cx.json() {
-        return Ok(());
-    }
-    cx.console.line(told(&result))
+    tell(cx, client.create_from_path(Request::new(request)), on_leave, told).await
 }
 
 pub(super) fn told(result: &CreateFromPathResult) -> String {

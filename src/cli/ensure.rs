@@ -7,7 +7,7 @@ use tonic::Request;
 use super::{
     Context,
     exit::Stop,
-    follow::{OnLeave, follow},
+    follow::{OnLeave, tell},
     import,
     list::level_word,
     text,
@@ -87,15 +87,8 @@ pub(super) async fn run(args: Args, cx: &mut Context) -> Result<(), Stop> {
     };
     let mut client = cx.model_control().await?;
     let on_leave = if dry_run { OnLeave::Nothing } else { on_leave(cancel) };
-    let result = follow(cx, client.ensure_ready(Request::new(request)), on_leave).await?;
-    if cx.json() {
-        return Ok(());
-    }
-    cx.console.line(if dry_run {
-        told_plan(&result)
-    } else {
-        told_ready(&result)
-    })
+    let told = if dry_run { told_plan } else { told_ready };
+    tell(cx, client.ensure_ready(Request::new(request)), on_leave, told).await
 }
 
 pub(super) fn on_disconnect(cancel: bool) -> i32 {

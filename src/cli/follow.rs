@@ -44,6 +44,20 @@ pub(super) enum OnLeave {
     Nothing,
 }
 
+/// Follows the stream of `call` to its result, and says in a line what that is.
+pub(super) async fn tell<E: Event>(
+    cx: &mut Context,
+    call: impl Future<Output = Result<Response<Streaming<E>>, Status>>,
+    on_leave: OnLeave,
+    told: impl FnOnce(&E::Result) -> String,
+) -> Result<(), Stop> {
+    let result = follow(cx, call, on_leave).await?;
+    if cx.json() {
+        return Ok(());
+    }
+    cx.console.line(told(&result))
+}
+
 /// Follows the stream of `call` to its result.
 ///
 /// The result has been printed already when programs read.

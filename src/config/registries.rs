@@ -43,7 +43,7 @@ pub struct RegistryArgs {
     pub max_concurrent_pulls: u32,
 
     /// Connections to a registry at a time for one blob, 1 to 64.
-    #[arg(long, value_name = "COUNT", env = "MODEL_CONTROL_PULL_CONNECTIONS", default_value = "16",
+    #[arg(long, value_name = "COUNT", env = "MODEL_CONTROL_PULL_CONNECTIONS", default_value = "24",
           value_parser = clap::value_parser!(u32).range(1..=64))]
     pub pull_connections: u32,
 

@@ -115,6 +115,11 @@ pub(super) fn engine(error: &backend::Error, entry: &str) -> Failure {
         Kind::Stalled => told(Reason::EngineStalled),
         Kind::Interrupted => told(Reason::Interrupted),
         Kind::Protocol => told(Reason::BackendProtocol),
+        // No fault of ours, but no caller's either: whoever reads it must find the operator.
+        Kind::StoreUnusable => {
+            let message = format!("the store of backend `{entry}` cannot be used: {}", error.message);
+            Failure::new(Reason::Internal, message)
+        }
         // Nothing internal in the text: the log has it.
         Kind::Internal => Failure::new(
             Reason::Internal,
@@ -141,10 +146,22 @@ pub(super) fn source(error: &source::Error, entry: &str, name: &ModelName) -> Fa
     at(failure, entry, name)
 }
 
-/// The engine lists the model with another digest than the pinned one.
-pub(super) fn pin_mismatch(entry: &str, name: &ModelName, pin: Option<&Digest>, present: &Digest) -> Failure {
+/// The engine lists the model with another digest than the pinned one; `before` our work it listed that.
+pub(super) fn pin_mismatch(
+    entry: &str,
+    name: &ModelName,
+    pin: Option<&Digest>,
+    present: &Digest,
+    before: Option<&Digest>,
+) -> Failure {
     let wanted = pin.map_or_else(|| "another".to_owned(), Digest::to_string);
-    let message = format!("`{name}` has the digest {present}, and {wanted} is pinned: nothing was replaced");
+    // Engines that fetch by themselves learn of no pin: they may have replaced what was there.
+    let replaced = match before {
+        Some(before) if before == present => "nothing was replaced",
+        Some(_) => "the engine has replaced what was there",
+        None => "nothing was there before",
+    };
+    let message = format!("`{name}` has the digest {present}, and {wanted} is pinned: {replaced}");
     let failure = Failure::new(Reason::DigestPinMismatch, message)
         .with("digest", wanted)
         .with("presentDigest", present)

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -21,6 +22,9 @@ use crate::{
 
 /// An engine may be silent this long: reading and checking a model of hundreds of gigabytes takes minutes without a word.
 const STALL: Duration = Duration::from_mins(15);
+
+/// An engine may take this long to say what it has of a name: a disk that has to wake up takes seconds.
+const QUESTION: Duration = Duration::from_mins(1);
 
 /// How a step ends when it does not succeed.
 enum Stop {
@@ -100,7 +104,10 @@ async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Ou
             }
             Step::Verify { digest } => {
                 progress.report(Event::Entered(Phase::Verifying));
-                outcome.model = Some(unless_stopped(progress, verified(task, digest.as_ref())).await?);
+                // What the engine said of its own work says nothing of ours.
+                progress.report(Event::Text(String::new()));
+                let before = outcome.model.as_ref().map(|model| &model.digest);
+                outcome.model = Some(unless_stopped(progress, verified(task, digest.as_ref(), before)).await?);
             }
             // `require` has refused it: no engine of this version can.
             Step::Load { .. } => return Err(Stop::Failed(error::cannot(&task.entry.name, Capability::Load))),
@@ -111,10 +118,7 @@ async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Ou
 
 /// What is there, and the steps from there. A pull or a create that was asked for by name is done whatever is there.
 async fn planned(task: &Task) -> Result<(Option<ModelInfo>, Plan), Failure> {
-    let inspected = task.engine.backend.inspect(&task.name).await;
-    let present = inspected
-        .map_err(|error| failed(task, &error))?
-        .map(|model| (*model).clone());
+    let present = inspected(task).await?.map(|model| (*model).clone());
     let wanted = task.wanted();
     let considered = if task.kind == super::OperationKind::EnsureReady {
         present.as_ref()
@@ -128,6 +132,7 @@ async fn planned(task: &Task) -> Result<(Option<ModelInfo>, Plan), Failure> {
             &task.name,
             task.digest.as_ref(),
             &present,
+            Some(&present),
         )),
     }
 }
@@ -163,18 +168,33 @@ async fn create(manager: &Manager, task: &Task, progress: &Progress) -> Result<D
     follow(task, call, progress).await
 }
 
+/// What the engine has of this name.
+async fn inspected(task: &Task) -> Result<Option<Arc<ModelInfo>>, Failure> {
+    let asked = tokio::time::timeout(QUESTION, task.engine.backend.inspect(&task.name)).await;
+    let answered = asked.unwrap_or_else(|_elapsed| {
+        let seconds = QUESTION.as_secs();
+        let message = format!(
+            "backend `{}` did not say within {seconds} s what it has",
+            task.entry.name
+        );
+        Err(Error::new(Kind::Stalled, message))
+    });
+    answered.map_err(|error| failed(task, &error))
+}
+
 /// Believes nothing: asks the engine what it lists.
-async fn verified(task: &Task, pin: Option<&Digest>) -> Result<ModelInfo, Failure> {
-    let model = task
-        .engine
-        .backend
-        .inspect(&task.name)
-        .await
-        .map_err(|error| failed(task, &error))?;
+async fn verified(task: &Task, pin: Option<&Digest>, before: Option<&Digest>) -> Result<ModelInfo, Failure> {
+    let model = inspected(task).await?;
     let model = model.ok_or_else(|| error::not_listed(&task.entry.name, &task.name))?;
     match pin.filter(|pin| **pin != model.digest) {
         None => Ok((*model).clone()),
-        pin => Err(error::pin_mismatch(&task.entry.name, &task.name, pin, &model.digest)),
+        pin => Err(error::pin_mismatch(
+            &task.entry.name,
+            &task.name,
+            pin,
+            &model.digest,
+            before,
+        )),
     }
 }
 
@@ -194,9 +214,10 @@ async fn follow(task: &Task, mut call: Box<dyn Call>, progress: &Progress) -> Re
         tokio::select! {
             next = call.next() => match next {
                 Next::Event(event) => {
+                    let alive = event == Event::Alive;
                     progress.report(event);
                     let mark = progress.mark();
-                    if mark != moved.1 {
+                    if alive || mark != moved.1 {
                         moved = (Instant::now(), mark);
                     }
                 }
@@ -210,7 +231,9 @@ async fn follow(task: &Task, mut call: Box<dyn Call>, progress: &Progress) -> Re
                 };
             }
             () = tokio::time::sleep_until(moved.0 + STALL) => {
-                drop(call.cancel().await);
+                if let Cancelled::Ended(Ok(done)) = call.cancel().await {
+                    return Ok(done);
+                }
                 let minutes = STALL.as_secs() / 60;
                 let message = format!("backend `{}` made no progress for {minutes} minutes", task.entry.name);
                 return Err(failed(task, &Error::new(Kind::Stalled, message)).into());
@@ -269,3 +292,6 @@ impl std::convert::From<Failure> for Stop {
         Self::Failed(failure)
     }
 }
+
+#[cfg(test)]
+mod tests;

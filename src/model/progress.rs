@@ -117,6 +117,8 @@ pub enum Event {
     Bytes(u64),
     /// All bytes of the present phase.
     Total(u64),
+    /// The engine works on and cannot say how far it is.
+    Alive,
     /// What is to be done.
     Planned(Plan),
     /// The engine said something.
@@ -173,12 +175,13 @@ impl Snapshot {
             Event::Layer(layer) => self.layer(layer),
             Event::Bytes(completed) => self.completed_bytes = self.completed_bytes.max(completed),
             Event::Total(total) => self.total_bytes = Some(total),
+            Event::Alive => {}
             Event::Planned(plan) => self.plan = Some(plan),
             Event::Text(text) => self.engine_text = text,
             Event::Restarted(text) => {
                 self.attempt = self.attempt.saturating_add(1);
-                self.engine_text = text;
                 self.enter(Phase::Resolving);
+                self.engine_text = text;
             }
         }
         if let Some(total) = &mut self.total_bytes {

@@ -102,6 +102,41 @@ pub enum Unusable {
     /// A folder without a model.
     #[error("has no GGUF and no safetensors file")]
     NoModel,
+    /// Weights that run code when they are read, which no engine here does.
+    #[error("holds PyTorch weights (`{file}`), which are not read: convert them to safetensors or GGUF")]
+    PyTorch {
+        /// One of them.
+        file: String,
+    },
+    /// Weights that nobody can tell the model of.
+    #[error("lacks `{file}`, which says what the safetensors files are: put it beside them")]
+    NoConfig {
+        /// The file that is missing.
+        file: &'static str,
+    },
+    /// An adapter where a model must be.
+    #[error("holds an adapter (`adapter_config.json`): give it as an adapter, and its base model as the path")]
+    AdapterAsModel,
+    /// A part of a model that was named as if it were the whole.
+    #[error("is one of several safetensors files in its folder: name the folder")]
+    OneOfSeveral,
+    /// A file beside the weights that no converter reads.
+    #[error("is larger than {limit} bytes, which no file beside the weights may be")]
+    TooLarge {
+        /// Bytes of one such file.
+        limit: u64,
+    },
+    /// A folder that is more than a model.
+    #[error("has more than {limit} files beside its weights")]
+    TooManyCompanions {
+        /// Such files of one import.
+        limit: usize,
+    },
+    /// A file name that engines on other systems cannot store.
+    #[error(
+        "has a name that not every system can hold (not UTF-8, or with control characters, `:` or `\\`): rename it"
+    )]
+    OddName,
     /// A folder with several models.
     #[error("has several GGUF files: name one of {}", Few(names))]
     SeveralGgufs {

@@ -7,21 +7,23 @@ use std::{
 
 use super::{
     Opened, Source,
+    bundle::{self, Purpose},
     error::{Error, Unusable},
-    located::{Folder, Located, Lone, Place},
+    located::{Folder, Located, Lone, Names, Place},
     split::Part,
 };
 
 /// Files of one import, each of which is a descriptor. The largest models in use have two hundred.
-const MAX_PARTS: usize = 512;
+pub(super) const MAX_PARTS: usize = 512;
 
 const GGUF: &str = "gguf";
-const SAFETENSORS: &str = "safetensors";
+pub(super) const SAFETENSORS: &str = "safetensors";
 
 /// The files of the model that lies there.
 ///
 /// A file is a GGUF unless it is called `.safetensors`; whether it is one is for its reader to say. The first part of a
-/// split GGUF stands for all of them. A folder stands for the one GGUF in it, or, without any, for all its safetensors.
+/// split GGUF stands for all of them. A folder stands for the one GGUF in it, or, without any, for its safetensors model
+/// (see `bundle`).
 pub fn gather_model(located: Located) -> Result<Source, Error> {
     match located {
         Located::File(lone) => match Part::of(&lone.opened.file_name) {
@@ -29,14 +31,14 @@ pub fn gather_model(located: Located) -> Result<Source, Error> {
                 let name = lone.opened.file_name.clone();
                 parts(part, &lone.siblings, &name, Some(lone.opened.clone()))
             }
-            None => single(lone),
+            None => single(lone, Purpose::Model),
         },
         Located::Folder(folder) => {
             let names = folder.names()?;
-            let ggufs = with_extension(&names, GGUF);
+            let ggufs = with_extension(&names.files, GGUF);
             match whole_split(&ggufs) {
                 Some(part) => parts(part, &folder.place, &folder.name, None),
-                None => only(&folder, &ggufs, &names),
+                None => only(&folder, names, Purpose::Model),
             }
         }
     }
@@ -45,40 +47,31 @@ pub fn gather_model(located: Located) -> Result<Source, Error> {
 /// The files of the adapter that lies there. As for a model, but nobody splits adapters.
 pub fn gather_adapter(located: Located) -> Result<Source, Error> {
     match located {
-        Located::File(lone) => single(lone),
+        Located::File(lone) => single(lone, Purpose::Adapter),
         Located::Folder(folder) => {
             let names = folder.names()?;
-            only(&folder, &with_extension(&names, GGUF), &names)
+            only(&folder, names, Purpose::Adapter)
         }
     }
 }
 
-fn single(lone: Lone) -> Result<Source, Error> {
-    let opened = not_empty(lone.opened)?;
-    Ok(if has_extension(OsStr::new(&opened.file_name), SAFETENSORS) {
-        Source::Safetensors(vec![opened])
-    } else {
-        Source::Gguf(vec![opened])
-    })
+fn single(lone: Lone, purpose: Purpose) -> Result<Source, Error> {
+    let name = OsStr::new(&lone.opened.file_name);
+    if has_extension(name, SAFETENSORS) {
+        return bundle::of_file(lone, purpose).map(Source::Safetensors);
+    }
+    if has_extension(name, "pth") || has_extension(name, "pt") {
+        let file = lone.opened.file_name;
+        return Err(Error::unusable(&file.clone(), Unusable::PyTorch { file }));
+    }
+    Ok(Source::Gguf(vec![not_empty(lone.opened)?]))
 }
 
-/// The folder's only GGUF, or all its safetensors.
-fn only(folder: &Folder, ggufs: &[&OsString], names: &[OsString]) -> Result<Source, Error> {
-    match ggufs {
+/// The folder's only GGUF, or its safetensors.
+fn only(folder: &Folder, names: Names, purpose: Purpose) -> Result<Source, Error> {
+    match with_extension(&names.files, GGUF).as_slice() {
         [one] => Ok(Source::Gguf(vec![folder.place.file(one).and_then(not_empty)?])),
-        [] => {
-            let weights = with_extension(names, SAFETENSORS);
-            if weights.is_empty() {
-                return Err(Error::unusable(&folder.name, Unusable::NoModel));
-            }
-            bounded(&folder.name, weights.len())?;
-            let open = |name: &&OsString| folder.place.file(name).and_then(not_empty);
-            weights
-                .iter()
-                .map(open)
-                .collect::<Result<_, _>>()
-                .map(Source::Safetensors)
-        }
+        [] => bundle::of_folder(folder, names, purpose).map(Source::Safetensors),
         several => {
             let names = several.iter().map(|name| name.to_string_lossy().into_owned()).collect();
             Err(Error::unusable(&folder.name, Unusable::SeveralGgufs { names }))
@@ -120,7 +113,7 @@ fn with_extension<'a>(names: &'a [OsString], extension: &str) -> Vec<&'a OsStrin
     names.iter().filter(|name| has_extension(name, extension)).collect()
 }
 
-fn has_extension(name: &OsStr, extension: &str) -> bool {
+pub(super) fn has_extension(name: &OsStr, extension: &str) -> bool {
     Path::new(name)
         .extension()
         .is_some_and(|has| has.eq_ignore_ascii_case(extension))
@@ -134,7 +127,7 @@ fn bounded(name: &str, count: usize) -> Result<(), Error> {
     Ok(())
 }
 
-fn not_empty(opened: Opened) -> Result<Opened, Error> {
+pub(super) fn not_empty(opened: Opened) -> Result<Opened, Error> {
     match opened.file.metadata() {
         Ok(metadata) if metadata.len() == 0 => Err(Error::unusable(&opened.file_name, Unusable::Empty)),
         Ok(_) => Ok(opened),

@@ -45,6 +45,14 @@ pub struct Folder {
     pub(super) place: Place,
 }
 
+/// Entries of a folder, sorted. Hidden ones are not a person's models (some systems keep a `._` file beside each file) and are
+/// left out. A link may be a file; what the file system does not tell may be either.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) files: Vec<OsString>,
+    pub(super) folders: Vec<OsString>,
+}
+
 /// A folder by the way it was reached. A neighbour is opened by the same way and under the same rule, so that a link of a
 /// neighbour may lead wherever a link of the named file might.
 #[derive(Debug, Clone)]
@@ -76,29 +84,39 @@ pub(super) fn name_of(path: &Path) -> String {
 // === impl Folder ===
 
 impl Folder {
-    /// Names of what may be files in it, sorted. Hidden entries are not a person's models (some systems keep a `._` file
-    /// beside each file) and are left out.
-    pub(super) fn names(&self) -> Result<Vec<OsString>, Error> {
+    /// What is in it.
+    pub(super) fn names(&self) -> Result<Names, Error> {
+        self.names_within(&mut { MAX_ENTRIES })
+    }
+
+    /// The same, as long as there are no more than `budget` entries; it is lowered by what there are.
+    pub(super) fn names_within(&self, budget: &mut usize) -> Result<Names, Error> {
         let failed = |errno: rustix::io::Errno| Error::reading(&self.name, errno.into());
-        let mut names = Vec::new();
+        let mut names = Names::default();
         let mut entries = Dir::read_from(&self.listing).map_err(failed)?;
-        let mut seen = 0;
         while let Some(entry) = entries.read() {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
             }
-            seen += 1;
-            if seen > MAX_ENTRIES {
+            *budget = budget.checked_sub(1).ok_or_else(|| {
                 let limit = MAX_ENTRIES;
-                return Err(Error::unusable(&self.name, Unusable::TooManyEntries { limit }));
+                Error::unusable(&self.name, Unusable::TooManyEntries { limit })
+            })?;
+            if name.starts_with(b".") {
+                continue;
             }
-            if !name.starts_with(b".") && entry.file_type() != FileType::Directory {
-                names.push(OsStr::from_bytes(name).to_owned());
+            let kind = entry.file_type();
+            if kind != FileType::Directory {
+                names.files.push(OsStr::from_bytes(name).to_owned());
+            }
+            if matches!(kind, FileType::Directory | FileType::Unknown) {
+                names.folders.push(OsStr::from_bytes(name).to_owned());
             }
         }
-        names.sort_unstable();
+        names.files.sort_unstable();
+        names.folders.sort_unstable();
         Ok(names)
     }
 }
@@ -145,12 +163,18 @@ impl Place {
         match self {
             Self::Beneath { root, path } => beneath::open(root.as_fd(), path, name),
             Self::Unconfined { path } => {
+                // The folder of a file that was named without one.
+                let path = if path.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    path
+                };
                 rustix::fs::open(path, beneath::READ, Mode::empty()).map_err(|errno| Error::opening(name, errno))
             }
         }
     }
 
-    fn child(&self, name: &OsStr) -> Self {
+    pub(super) fn child(&self, name: &OsStr) -> Self {
         match self {
             Self::Beneath { root, path } => Self::Beneath {
                 root: Arc::clone(root),

@@ -252,6 +252,10 @@ async fn a_pinned_model_of_a_registry_is_pulled_and_checked_again() {
     let status = ensured(&mut client, pinned.clone()).await.unwrap_err();
     assert_eq!(told(&status), mismatch);
     assert_eq!(metadata(&status, "presentDigest"), digest("third"));
+    assert!(
+        status.message().ends_with("the engine has replaced what was there"),
+        "{status:?}"
+    );
 
     engine.script(None).succeed(&name("m"), "new").await;
     let result = ensured(&mut client, pinned.clone()).await.unwrap();

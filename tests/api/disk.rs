@@ -11,7 +11,7 @@ use tonic_types::StatusExt as _;
 use super::{
     held,
     scene::{Places, Scene, model, sparse, split},
-    small_disk::{MIB, disk, fill, free, on_a_small_disk},
+    small_disk::{MIB, disk, fill, free, make_read_only, make_writable, on_a_small_disk},
     support::*,
 };
 
@@ -200,5 +200,30 @@ async fn inside_steps() {
     // The model, its configuration, its manifest and the folders of that.
     assert!(refused >= 5, "{refused}");
     fs::remove_dir_all(&other).unwrap();
+    scene.alive().await;
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_told_and_left_as_it_was() {
+    on_a_small_disk("disk::inside_read_only", "size=16m");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs on a small disk, by the test above"]
+async fn inside_read_only() {
+    let Some(disk) = disk() else { return };
+    let mut scene = Scene::at(places(&disk)).await;
+    let path = scene.put("good.gguf", &model(1));
+    let store = disk.join("store");
+    make_read_only(&store);
+    let status = scene.refused(create("m", &path), Code::Internal, "INTERNAL").await;
+    let message = status.message();
+    assert!(
+        message.contains("the store of backend `") && message.contains("read-only"),
+        "{message}"
+    );
+    assert!(!message.contains(store.to_str().unwrap()), "{message}");
+    make_writable(&store);
+    assert!(created(&mut scene.client, create("m", &path)).await.unwrap().changed);
     scene.alive().await;
 }

@@ -280,7 +280,7 @@ async fn a_registry_that_stops_sending_is_given_up() {
             Code::Unavailable,
             "REGISTRY_UNREACHABLE",
         ),
-        (stuck, LONG, Code::DeadlineExceeded, "ENGINE_STALLED"),
+        (stuck, LONG, Code::Unavailable, "REGISTRY_UNREACHABLE"),
     ];
     for (answer, first_byte, code, wanted) in faults {
         let world = World::with(hasty(first_byte)).await.with_stock().await;

@@ -2,7 +2,7 @@ use model_control::{
     backend::{Backend as _, Kind, Next, PullSpec},
     gguf::{TensorKind, build::Builder},
     model::Capability,
-    source::Source,
+    source::{Bundle, Source},
 };
 
 use crate::support::{Scene, adapter, builder, model};
@@ -76,7 +76,10 @@ async fn what_the_engine_cannot_do_says_what_can() {
     spec.options.quantize = Some("Q4_K_M".to_owned());
     refused(&scene, spec, Kind::Cannot(Capability::Quantize), "llama-quantize").await;
     let mut spec = scene.spec("x", &model(1));
-    spec.source = Source::Safetensors(vec![scene.file("model.safetensors", b"")]);
+    spec.source = Source::Safetensors(Bundle {
+        weights: vec![scene.file("model.safetensors", b"")],
+        companions: Vec::new(),
+    });
     refused(&scene, spec, Kind::Cannot(Capability::Convert), "GGUF").await;
     let mut spec = scene.spec("x", &model(1));
     spec.options.parameters = serde_json::from_str(r#"{"stop":{"a":1}}"#).unwrap();

@@ -71,6 +71,26 @@ pub(crate) fn disk() -> Option<PathBuf> {
     env::var_os(DISK).map(PathBuf::from)
 }
 
+/// Nobody who opens files of the folder by their paths can write any more.
+pub(crate) fn make_read_only(folder: &Path) {
+    mount(&["mount", "--bind", folder.to_str().unwrap()], folder);
+    mount(&["mount", "-o", "remount,bind,ro"], folder);
+}
+
+/// As it was before.
+pub(crate) fn make_writable(folder: &Path) {
+    mount(&["umount"], folder);
+}
+
+fn mount(arguments: &[&str], folder: &Path) {
+    let mounted = Command::new(arguments[0])
+        .args(&arguments[1..])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .status();
+    assert!(mounted.unwrap().success());
+}
+
 pub(crate) fn free(disk: &Path) -> u64 {
     let stat = rustix::fs::statvfs(disk).unwrap();
     stat.f_bavail * stat.f_frsize

@@ -1,13 +1,17 @@
 //! Long work of ours that waits more than it computes, as a [`Call`].
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::JoinHandle,
+    time::sleep,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
-use super::{EVENTS, joined};
+use super::{EVENTS, Reporter, joined};
 use crate::{
     backend::{Call, Cancelled, Done, Error, Kind, Next},
     model::Event,
@@ -21,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct TaskReporter {
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
+    /// Held while what is done cannot be undone.
+    last_step: Arc<Mutex<()>>,
 }
 
 /// A task as a call.
@@ -32,7 +38,8 @@ struct Task {
 }
 
 /// Runs `job` as a task. When it is no longer wanted it may end by itself within a second ([`TaskReporter::unless_stopped`]);
-/// then its future is dropped where it waits: what must be undone is undone by guards.
+/// then its future is dropped where it waits: what must be undone is undone by guards. A last step that has begun is never
+/// dropped ([`TaskReporter::to_the_end`]): the answer to a cancel is true of what was done.
 pub fn task<F>(job: impl FnOnce(TaskReporter) -> F) -> Box<dyn Call>
 where
     F: Future<Output = Result<Done, Error>> + Send + 'static,
@@ -40,15 +47,22 @@ where
     let (events_tx, events) = mpsc::channel(EVENTS);
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    let job = job(TaskReporter {
-        events: events_tx,
-        stop: stop.clone(),
-    });
+    let reporter = TaskReporter::new(events_tx, stop.clone());
+    let last_step = Arc::clone(&reporter.last_step);
+    let job = job(reporter);
     let work = async move {
         let mut job = pin!(job);
-        match stopped.run_until_cancelled(job.as_mut()).await {
-            Some(ended) => ended,
-            None => timeout(GRACE, job).await.unwrap_or_else(|_late| Err(interrupted())),
+        if let Some(ended) = stopped.run_until_cancelled(job.as_mut()).await {
+            return ended;
+        }
+        let late = async {
+            sleep(GRACE).await;
+            drop(last_step.lock().await);
+        };
+        tokio::select! {
+            biased;
+            ended = job => ended,
+            () = late => Err(interrupted()),
         }
     };
     Box::new(Task {
@@ -61,6 +75,14 @@ where
 // === impl TaskReporter ===
 
 impl TaskReporter {
+    pub(super) fn new(events: mpsc::Sender<Event>, stop: CancellationToken) -> Self {
+        Self {
+            events,
+            stop,
+            last_step: Arc::default(),
+        }
+    }
+
     /// Reports a phase or what must not be missed; waits for room. A follower that has gone stops the task.
     pub async fn report(&self, event: Event) {
         let _gone = self.events.send(event).await.is_err();
@@ -72,6 +94,24 @@ impl TaskReporter {
             .run_until_cancelled(work)
             .await
             .unwrap_or_else(|| Err(interrupted()))
+    }
+
+    /// For a part of the work that blocks a thread.
+    pub fn blocking(&self) -> Reporter {
+        Reporter {
+            events: self.events.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// The step that cannot be undone, as short as may be: a failure when the work is no longer wanted before it begins, and
+    /// else to its end.
+    pub async fn to_the_end<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let _until_done = self.last_step.lock().await;
+        if self.stop.is_cancelled() {
+            return Err(interrupted());
+        }
+        step.await
     }
 
     /// Reports a count that a later one replaces; dropped when there is no room.
@@ -107,4 +147,62 @@ impl Call for Task {
 
 fn interrupted() -> Error {
     Error::new(Kind::Interrupted, "the work was stopped")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn done() -> Done {
+        Done {
+            changed: true,
+            provenance: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_last_step_that_has_begun_is_waited_for_and_its_end_is_told() {
+        let (begun, begins) = oneshot::channel();
+        let (finish, finished) = oneshot::channel::<()>();
+        let call = task(|reporter| async move {
+            let step = async {
+                begun.send(()).unwrap();
+                finished.await.unwrap();
+                Ok(done())
+            };
+            reporter.to_the_end(step).await
+        });
+        begins.await.unwrap();
+        let cancelled = tokio::spawn(call.cancel());
+        sleep(20 * GRACE).await;
+        assert!(!cancelled.is_finished());
+        finish.send(()).unwrap();
+        let cancelled = cancelled.await.unwrap();
+        assert!(
+            matches!(cancelled, Cancelled::Ended(Ok(Done { changed: true, .. }))),
+            "{cancelled:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_last_step_that_has_not_begun_never_does() {
+        let (begun, begins) = oneshot::channel();
+        let call = task(|reporter| async move {
+            begun.send(()).unwrap();
+            sleep(GRACE / 2).await;
+            reporter.to_the_end(async { Ok(done()) }).await
+        });
+        begins.await.unwrap();
+        assert!(matches!(call.cancel().await, Cancelled::Stopped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_work_is_dropped_after_a_second() {
+        let call = task(|_reporter| std::future::pending());
+        let start = tokio::time::Instant::now();
+        assert!(matches!(call.cancel().await, Cancelled::Stopped));
+        assert_eq!(start.elapsed(), GRACE);
+    }
 }

@@ -114,8 +114,9 @@ fn run_with(
         reporter.report(Event::Restarted(reason.to_owned()));
     }
     Err(Error::new(
-        Kind::Internal,
-        "another process removes parts of the model from the store while it is made: stop that, or choose another store",
+        Kind::StoreUnusable,
+        "another process removes parts of the model while it is made: the operator may stop that, or configure another \
+         store",
     ))
 }
 

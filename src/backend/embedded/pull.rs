@@ -93,8 +93,8 @@ impl Job {
             self.reporter.report(Event::Restarted(reason.to_owned())).await;
         }
         Err(Error::new(
-            Kind::Internal,
-            "another process removes parts of the model from the store while it is fetched: stop that, or choose another \
+            Kind::StoreUnusable,
+            "another process removes parts of the model while it is fetched: the operator may stop that, or configure another \
              store",
         ))
     }
@@ -151,7 +151,9 @@ impl Job {
             }
         };
         self.reporter.report(Event::Entered(Phase::Writing)).await;
-        let committed = self.blocking(move |store, _| commit(store, &name, &wanted)).await?;
+        // Once it is being written it is written: who cancels learns whether the model is there.
+        let committed = self.blocking(move |store, _| commit(store, &name, &wanted));
+        let committed = self.reporter.to_the_end(committed).await?;
         drop(pins);
         Ok(match committed {
             Committed::Whole => Some(Done {

@@ -9,6 +9,7 @@
 //! | `address` | which addresses are globally routable |
 //! | `guard` | what may be reached: the list, literals, looked-up and connected addresses |
 //! | `wire` | the HTTP clients, and one request with its times |
+//! | `proxy` | faults of the proxy, told from those of registries |
 //! | `redirect` | redirects by hand |
 //! | `auth` | challenges and tokens |
 //! | `credentials` | the file of credentials, in Docker's form |
@@ -32,6 +33,7 @@ mod document;
 mod fault;
 mod guard;
 mod origin;
+mod proxy;
 mod redirect;
 pub(super) mod remote;
 mod settings;

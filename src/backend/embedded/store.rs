@@ -286,11 +286,19 @@ pub(super) fn failed(action: &str, error: io::Error) -> Error {
         )
         .because(error);
     }
-    Error::new(
-        Kind::Internal,
-        format!("the store could not {action}: {}", error.kind()),
-    )
-    .because(error)
+    let way_out = match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "its file system is read-only: the operator may mount it writable, or configure another store"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "the system denies it: the operator may give this service the right to read and write there"
+        }
+        io::ErrorKind::NotFound => {
+            "a part of it is gone: the operator may keep other processes from removing its folders and files"
+        }
+        kind => return Error::new(Kind::Internal, format!("the store could not {action}: {kind}")).because(error),
+    };
+    Error::new(Kind::StoreUnusable, format!("it could not {action}, for {way_out}")).because(error)
 }
 
 pub(super) fn out_of_space(error: &io::Error) -> bool {

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    Shared,
     client::Client,
     error::Doing,
     events::Reader,
@@ -42,7 +43,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(16);
 /// The pulls of one Ollama.
 #[derive(Debug)]
 pub(super) struct Pulls {
-    client: Client,
+    shared: Arc<Shared>,
     turns: Arc<Turns>,
 }
 
@@ -58,24 +59,27 @@ struct Turn {
 // === impl Pulls ===
 
 impl Pulls {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            client,
+            shared,
             turns: Arc::new(Turns::new(1)),
         }
     }
 
     /// Begins a pull.
     pub(super) fn start(&self, spec: PullSpec) -> Box<dyn Call> {
-        let (client, turns) = (self.client.clone(), Arc::clone(&self.turns));
+        let (shared, turns) = (Arc::clone(&self.shared), Arc::clone(&self.turns));
         call::task(|reporter| async move {
-            let whole = run(&client, &turns, &spec, &reporter);
+            let whole = run(&shared, &turns, &spec, &reporter);
             reporter.unless_stopped(whole).await
         })
     }
 }
 
-async fn run(client: &Client, turns: &Turns, spec: &PullSpec, reporter: &TaskReporter) -> Result<Done, Error> {
+async fn run(shared: &Shared, turns: &Turns, spec: &PullSpec, reporter: &TaskReporter) -> Result<Done, Error> {
+    let client = &shared.client;
+    // A create that was cancelled is still being made, and would replace what comes.
+    let _held = shared.names.hold(&spec.name).await;
     let permit = turns.take(reporter).await;
     let mut turn = Turn {
         client: client.clone(),

@@ -259,7 +259,7 @@ server:
   registry_ca_file: null # default
   proxy: \"http://[redacted]@proxy:3128\" # flag
   max_concurrent_pulls: 8 # default
-  pull_connections: 16 # default
+  pull_connections: 24 # default
   pull_part_size: 16MiB # default
 entries:
   - name: \"a\"

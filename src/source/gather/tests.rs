@@ -55,7 +55,7 @@ fn told(answer: Result<Source, Error>) -> Result<String, String> {
     };
     match answer {
         Ok(Source::Gguf(files)) => Ok(format!("gguf: {}", names(files))),
-        Ok(Source::Safetensors(files)) => Ok(format!("safetensors: {}", names(files))),
+        Ok(Source::Safetensors(bundle)) => Ok(format!("safetensors: {}", names(bundle.weights))),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -71,11 +71,18 @@ fn err(text: &str) -> Result<String, String> {
 
 #[test]
 fn a_file_is_a_gguf_unless_its_name_says_otherwise() {
-    let fixture = Fixture::new(&["m.gguf", "sha256-00", "w.safetensors", "W.SafeTensors"]);
+    let fixture = Fixture::new(&[
+        "m.gguf",
+        "sha256-00",
+        "w.safetensors",
+        "config.json",
+        "W/W.SafeTensors",
+        "W/config.json",
+    ]);
     assert_eq!(fixture.model("m.gguf"), ok("gguf: m.gguf"));
     assert_eq!(fixture.model("sha256-00"), ok("gguf: sha256-00"));
     assert_eq!(fixture.model("w.safetensors"), ok("safetensors: w.safetensors"));
-    assert_eq!(fixture.model("W.SafeTensors"), ok("safetensors: W.SafeTensors"));
+    assert_eq!(fixture.model("W/W.SafeTensors"), ok("safetensors: W.SafeTensors"));
     assert_eq!(fixture.adapter("m.gguf"), ok("gguf: m.gguf"));
 }
 
@@ -162,13 +169,6 @@ fn a_folder_has_exactly_one_model() {
     let fixture = Fixture::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let told = fixture.model("").unwrap_err();
     assert!(told.ends_with("`3.gguf`, `4.gguf` and 4 more"), "{told}");
-}
-
-#[test]
-fn a_folder_without_gguf_stands_for_its_safetensors() {
-    let fixture = Fixture::new(&["m/b.safetensors", "m/a.safetensors", "m/config.json"]);
-    assert_eq!(fixture.model("m"), ok("safetensors: a.safetensors b.safetensors"));
-    assert_eq!(fixture.adapter("m"), ok("safetensors: a.safetensors b.safetensors"));
 }
 
 #[test]

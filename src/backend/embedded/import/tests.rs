@@ -150,7 +150,7 @@ async fn a_blob_that_vanishes_starts_it_over_once() {
         let found = scene.store.find(&"m".parse().unwrap()).unwrap();
         assert_eq!(found.is_some(), times == 1);
         if times == 2 {
-            assert_eq!(ended.unwrap_err().kind, Kind::Internal);
+            assert_eq!(ended.unwrap_err().kind, Kind::StoreUnusable);
             assert!(
                 scene.store.present(&"m".parse().unwrap()).is_none(),
                 "the manifest is taken back"
@@ -174,6 +174,6 @@ fn a_full_disk_is_told_as_one() {
     ));
     assert_eq!(
         store::failed("write", io::ErrorKind::PermissionDenied.into()).kind,
-        Kind::Internal
+        Kind::StoreUnusable
     );
 }

@@ -1,8 +1,10 @@
 //! Challenges and tokens: what a registry that answers 401 is given.
 //!
-//! Credentials go to the very place that they are for, the registry or a source of tokens with the same scheme, host and
-//! port. A source of tokens elsewhere is asked only when the operator listed it, and without credentials: a registry could
-//! else have them sent where it likes, or have itself given a token that opens another's doors.
+//! Credentials go to the very place that they are for, scheme, host and port: a registry's to the registry and to a source
+//! of tokens there, and never to one elsewhere, or a registry could have them sent where it likes. A source elsewhere may be
+//! any place that a redirect may lead to, as the hub of Docker has it. It gets what the file of credentials has for that
+//! very source, and is then asked for nothing but to pull the repository that the model names: a registry could else have
+//! itself given a token that opens another's doors.
 //!
 //! | file | holds |
 //! |---|---|
@@ -135,7 +137,7 @@ impl Auth {
         match (bearer, credential) {
             (Some(_), Some(Credential::Registry(token))) => granted(secret(&format!("Bearer {token}")), None),
             (Some(challenge), _) => {
-                let token = token::fetch(wire, challenge, scope, credential).await?;
+                let token = token::fetch(wire, challenge, scope, table).await?;
                 granted(secret(&format!("Bearer {}", token.text)), Some(token.until))
             }
             (None, Some(credential @ Credential::Password { .. })) if basic => granted(credential.basic(), None),

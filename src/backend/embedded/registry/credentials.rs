@@ -375,4 +375,38 @@ mod tests {
             Err(SettingsError::AuthFile { .. })
         ));
     }
+
+    /// Its time may be set, or its clock be wrong: a change is seen all the same.
+    #[test]
+    fn a_change_is_seen_whatever_the_files_time_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let day = std::time::Duration::from_hours(24);
+        let times = [
+            SystemTime::UNIX_EPOCH,
+            SystemTime::UNIX_EPOCH + day,
+            SystemTime::now() + 365 * day,
+            SystemTime::now() - 365 * day,
+        ];
+        let write = |secret: &str, time| {
+            let text = format!(r#"{{"auths":{{"a":{{"username":"u","password":"{secret}"}}}}}}"#);
+            std::fs::write(&path, text).unwrap();
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
+        };
+        write("0", times[0]);
+        let credentials = Credentials::open(path.clone()).unwrap();
+        for before in times {
+            for after in times {
+                for secret in ["1", "2"] {
+                    write(secret, if secret == "1" { before } else { after });
+                    assert_eq!(credentials.now().of(&origin("a")), Some(&password("u", secret)));
+                }
+            }
+        }
+    }
 }

@@ -91,6 +91,12 @@ pub(super) fn too_long(place: &Place<'_>, limit: u64) -> Fault {
     protocol(place, format_args!("answered with more than {} KiB", limit >> 10))
 }
 
+/// The body ended before the end that was told.
+pub(super) fn short(place: &Place<'_>) -> Fault {
+    let message = format!("{place} ended an answer before its end");
+    Fault::soon(Error::new(Kind::RegistryUnreachable, message))
+}
+
 /// Nothing came in time.
 pub(super) fn silent(place: &Place<'_>, after: Duration) -> Fault {
     let message = format!("{place} did not answer within {:.1} s", after.as_secs_f32());
@@ -117,7 +123,10 @@ pub(super) fn connection(place: &Place<'_>, error: reqwest::Error) -> Fault {
             "{place} does not speak TLS: where plain http is meant, the operator may list it as `http://{}`",
             place.at
         ))),
-        Cause::Head => Fault::never(Error::new(Kind::Protocol, format!("{place} answered what is no HTTP"))),
+        Cause::Head => Fault::never(Error::new(
+            Kind::Protocol,
+            format!("{place} answered what is no HTTP, or with more headers than are read"),
+        )),
         Cause::Other if error.is_timeout() => Fault::soon(unreachable(format!(
             "{place} does not answer: the connection took too long"
         ))),
@@ -278,6 +287,10 @@ impl Cause {
                 return Self::tls(tls);
             }
             if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+                return Self::Head;
+            }
+            // What our end of HTTP/2 does not take, a flood of headers too.
+            if error.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library) {
                 return Self::Head;
             }
             // An I/O error shows its inner error, not as its source.

@@ -55,8 +55,6 @@ pub(super) enum Refused {
     PlainHttp,
     #[error("its address is not globally routable")]
     NotPublic,
-    #[error("its tokens come from a host that is not listed")]
-    ForeignTokens,
 }
 
 /// Answers the HTTP client's look-ups: what is connected is what was looked at.

@@ -25,8 +25,11 @@ use crate::{
 
 mod blobs;
 mod faults;
+mod http2;
 mod manifests;
+mod proxy;
 mod reach;
+mod realms;
 mod redirects;
 mod tls;
 mod tokens;

@@ -9,9 +9,8 @@ use tokio::time::Instant;
 
 use super::{Scope, challenge::Challenge};
 use crate::backend::embedded::registry::{
-    credentials::Credential,
+    credentials::{Credential, Table},
     fault::{self, Place, Thing},
-    guard::Refused,
     origin::Origin,
     redirect,
     remote::Fault,
@@ -43,12 +42,7 @@ struct Answer {
 }
 
 /// Asks the source of tokens that the registry names.
-pub(super) async fn fetch(
-    wire: &Wire,
-    challenge: &Challenge,
-    scope: &Scope,
-    credential: Option<&Credential>,
-) -> Result<Token, Fault> {
+pub(super) async fn fetch(wire: &Wire, challenge: &Challenge, scope: &Scope, table: &Table) -> Result<Token, Fault> {
     let registry = &scope.registry;
     let asked = Place { registry, at: registry };
     let realm = challenge.get("realm").and_then(|realm| Url::parse(realm).ok());
@@ -56,19 +50,13 @@ pub(super) async fn fetch(
     let origin = Origin::of(&realm)
         .filter(|_| realm.username().is_empty() && realm.password().is_none())
         .ok_or_else(|| fault::protocol(&asked, "has its tokens come from what is no web address"))?;
-    let place = Place { registry, at: &origin };
-    let at_home = origin == *registry;
-    if !at_home {
-        if origin.plain_http && !registry.plain_http {
-            return Err(fault::downgrade(&asked));
-        }
-        if !wire.guard.listed(&origin) {
-            return Err(fault::refused(&place, Refused::ForeignTokens));
-        }
+    if origin.plain_http && !registry.plain_http {
+        return Err(fault::downgrade(&asked));
     }
-    let credential = credential.filter(|_| at_home);
+    // Each place gets its own credentials, whoever sends us there. Where the request may go is the guard's.
+    let credential = table.of(&origin);
     let asked_at = Instant::now();
-    let ask = ask(realm, challenge, scope, credential);
+    let ask = ask(realm, challenge, scope, origin == *registry, credential);
     let (response, at) = redirect::follow(wire, ask, registry).await?;
     let place = Place { registry, at: &at };
     let (status, headers) = (response.status(), response.headers().clone());
@@ -96,11 +84,14 @@ pub(super) async fn fetch(
     })
 }
 
-fn ask(mut realm: Url, challenge: &Challenge, scope: &Scope, credential: Option<&Credential>) -> Ask {
+/// What is asked of a service elsewhere is to pull this repository, whatever the registry would have us ask for: it gets the
+/// token.
+fn ask(mut realm: Url, challenge: &Challenge, scope: &Scope, at_home: bool, credential: Option<&Credential>) -> Ask {
     let fitting = |text: &&str| !text.is_empty() && text.len() <= MAX_SCOPE;
     let service = challenge.get("service").filter(fitting);
     let wanted = challenge
         .get("scope")
+        .filter(|_| at_home || credential.is_none())
         .filter(fitting)
         .map_or_else(|| format!("repository:{}:pull", scope.repository), str::to_owned);
     realm.set_fragment(None);

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// Bounds of all downloads of one store.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections of one blob, at least 1. Default 16: a link with 40 ms and 0.1 % loss carries some 12 Mbit/s on each.
+    /// Connections of one blob, at least 1. Default 24: a link with 40 ms and 0.1 % loss carries some 12 Mbit/s on each.
     pub connections_per_blob: usize,
-    /// Connections of all blobs together, at least those of one. Default 24. Each may hold most of a megabyte.
+    /// Connections of all blobs together, at least those of one. Default 32. Each may hold most of a megabyte.
     pub connections: usize,
     /// Bytes that one request asks for at most, at least 1. Default 16 MiB.
     pub part: u64,
@@ -15,7 +15,8 @@ pub struct Limits {
     /// of a blob the parts shrink to this, so that all connections end together. Default 1 MiB: over
     /// slow connections the last part is waited for alone, and each request costs a round trip.
     pub smallest_part: u64,
-    /// Bytes that a connection gathers before they are written, at least 1. Default 256 KiB.
+    /// Bytes that a connection gathers before they are written, at least 1. Default 128 KiB: a killed process loses what
+    /// all its connections hold.
     pub batch: usize,
     /// Bytes written after which a small blob's partial file is recorded, at least 1; for larger ones it is 1/320 of the
     /// blob up to 64 MiB. A killed process loses at most twice that and a batch a connection. Default 2 MiB.
@@ -58,11 +59,11 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_per_blob: 16,
-            connections: 24,
+            connections_per_blob: 24,
+            connections: 32,
             part: 16 << 20,
             smallest_part: 1 << 20,
-            batch: 256 << 10,
+            batch: 128 << 10,
             record: 2 << 20,
             stall: Duration::from_secs(20),
             no_progress: Duration::from_mins(5),

@@ -136,7 +136,7 @@ impl Source {
 
 impl Trouble {
     pub(super) fn stalled() -> Self {
-        Fault::soon(Error::new(Kind::Stalled, "the registry stopped sending")).into()
+        Fault::soon(Error::new(Kind::RegistryUnreachable, "the registry stopped sending")).into()
     }
 
     pub(super) fn early() -> Self {

@@ -134,8 +134,8 @@ impl Lessons {
                 Ok("what was kept of an earlier download is damaged: started over")
             }
             Restart::Lost if self.lost => Err(Error::new(
-                Kind::Internal,
-                "another process removes the store's partial files: keep it from that",
+                Kind::StoreUnusable,
+                "another process removes its partial files: the operator may stop that, or configure another store",
             )),
             Restart::Lost => {
                 self.lost = true;

@@ -140,3 +140,38 @@ fn partial_files_stay_for_a_week_unless_they_are_of_no_use() {
         assert_eq!(there(gone), (false, false));
     }
 }
+
+/// The clock was wrong when the files were written, or is now.
+#[test]
+fn a_clock_that_jumps_costs_a_resume_at_most() {
+    let scene = Scene::new();
+    let (used, unused) = (scene.blob(b"used", 0), scene.blob(b"unused", 0));
+    scene.model("m", &[&used]);
+    let partial = Digest::of(b"half");
+    let (file, record) = (scene.layout.partial(&partial), scene.layout.record(&partial));
+    let later = SystemTime::now() + Duration::from_hours(50 * 365 * 24);
+    let stamp = |time| {
+        for path in [&file, &record] {
+            fs::write(path, b"x").unwrap();
+        }
+        let blobs = [&used, &unused].map(|digest| scene.layout.blob(digest));
+        for path in [&file, &record].into_iter().chain(&blobs) {
+            File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
+        }
+    };
+    // Written by a clock that was ahead: of no age, and kept.
+    stamp(later);
+    at_open(&scene.layout);
+    assert!(file.exists() && record.exists());
+    assert!(scene.has(&used) && scene.has(&unused));
+    // Written before the clock was set: what a manifest names stays whatever its age.
+    stamp(SystemTime::UNIX_EPOCH);
+    at_open(&scene.layout);
+    assert!(!file.exists() && !record.exists());
+    assert!(scene.has(&used) && !scene.has(&unused));
+}

@@ -1,0 +1,100 @@
+//! Sends files to Ollama's blobs: asked for first, so that nothing is sent twice.
+//!
+//! Ollama takes a blob whole or not at all, and hashes it as it comes. Of a file, [`AHEAD`] pieces are in memory at most.
+
+use std::os::unix::fs::FileExt as _;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::Body;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::client::Client;
+use crate::{
+    backend::{Error, Kind, call::TaskReporter, files::File},
+    model::{Digest, Event, Layer, Phase},
+};
+
+/// Bytes of a piece.
+const PIECE: usize = 512 << 10;
+/// Pieces of a file that are read before they are sent.
+const AHEAD: usize = 4;
+/// Files at a time: each takes Ollama a core for its hash.
+const AT_A_TIME: usize = 4;
+
+/// A file and what it is known by.
+#[derive(Debug, Clone)]
+pub(super) struct Blob {
+    pub(super) source: File,
+    pub(super) digest: Digest,
+}
+
+/// Sends what Ollama does not have. Dropping the future ends it.
+pub(super) async fn all(client: &Client, blobs: &[Blob], reporter: &TaskReporter) -> Result<(), Error> {
+    let layers = blobs.iter().map(|blob| blob.layer(0)).collect();
+    reporter.report(Event::Entered(Phase::Uploading(layers))).await;
+    // Collected: a closure over borrows in a stream is not `Send` in the compiler's eyes.
+    let sends: Vec<_> = blobs.iter().map(|blob| one(client, blob, reporter)).collect();
+    stream::iter(sends)
+        .buffer_unordered(AT_A_TIME)
+        .try_collect::<()>()
+        .await
+}
+
+async fn one(client: &Client, blob: &Blob, reporter: &TaskReporter) -> Result<(), Error> {
+    let path = format!("/api/blobs/{}", blob.digest);
+    if !client.head(&path).await? {
+        let sent = client.send(&path, blob.body(reporter), blob.source.size()).await;
+        match sent {
+            Ok(()) => {}
+            // Another client was quicker: Ollama answers at once and takes no more of it.
+            Err(Error {
+                kind: Kind::Unreachable,
+                ..
+            }) if client.head(&path).await.unwrap_or(false) => {}
+            Err(error) if error.kind == Kind::DigestMismatch => return Err(blob.source.changed()),
+            Err(error) => return Err(error),
+        }
+    }
+    reporter.report(Event::Layer(blob.layer(blob.source.size()))).await;
+    Ok(())
+}
+
+// === impl Blob ===
+
+impl Blob {
+    fn layer(&self, completed: u64) -> Layer {
+        Layer {
+            digest: self.digest.to_string(),
+            completed_bytes: completed,
+            total_bytes: Some(self.source.size()),
+            file_name: self.source.name.clone(),
+        }
+    }
+
+    /// Read on a thread that ends with the body. Exactly as long as the file was when it was hashed.
+    fn body(&self, reporter: &TaskReporter) -> Body {
+        let (pieces, sent) = mpsc::channel::<std::io::Result<Bytes>>(AHEAD);
+        let (blob, reporter) = (self.clone(), reporter.clone());
+        tokio::task::spawn_blocking(move || {
+            let (mut at, size) = (0, blob.source.size());
+            while at < size {
+                let want = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
+                let mut piece = vec![0; want];
+                let read = blob
+                    .source
+                    .opened
+                    .read_exact_at(&mut piece, at)
+                    .map(|()| Bytes::from(piece));
+                let failed = read.is_err();
+                if pieces.blocking_send(read).is_err() || failed {
+                    return;
+                }
+                at += want as u64;
+                reporter.count(Event::Layer(blob.layer(at)));
+            }
+        });
+        Body::wrap_stream(ReceiverStream::new(sent))
+    }
+}
