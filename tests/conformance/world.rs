@@ -125,7 +125,6 @@ impl Kind {
     pub(crate) fn has(self, need: Need) -> bool {
         match need {
             Need::Create | Need::Registry | Need::Split => true,
-
             Need::Outage => self != Self::Embedded,
             Need::Count => self == Self::Double,
         }
