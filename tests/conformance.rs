@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code, reason = "the tests of the API use the rest")]
+#[allow(dead_code, clippy::wildcard_imports, reason = "the tests of the API use the rest")]
 #[path = "api/calls.rs"]
 mod calls;
 #[path = "conformance/case.rs"]

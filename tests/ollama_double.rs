@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "support/ollama_double.rs"]
+#[allow(unused_imports, reason = "the other tests use the rest")]
 mod ollama_double;
 
 use std::time::{Duration, Instant};
@@ -89,7 +90,7 @@ async fn a_body_is_dripped_stalled_and_cut() {
     double.on(Route::Pull, Answer::Stream(steps));
     let mut body = pull(&double, "m").send().await.unwrap().bytes_stream();
     let mut told = Vec::new();
-    while told.iter().filter(|byte| **byte == b'\n').count() < 1 {
+    while !told.ends_with(b"\n") {
         told.extend(body.next().await.unwrap().unwrap());
     }
     assert_eq!(told, b"{\"status\":\"a\"}\n");

@@ -4,7 +4,13 @@ use super::{
     calls,
     case::cases,
     pull::big,
-    support::{Code, soon, v1},
+    support::{
+        Code, soon,
+        v1::{
+            self,
+            operation::{Kind, State},
+        },
+    },
     world::{Ground, World, tiny},
 };
 
@@ -35,7 +41,7 @@ async fn a_cancelled_pull_ends_for_all_and_comes_again(ground: Ground) {
     let operation = calls::get(&mut world.operations.clone(), &first.operation_id)
         .await
         .unwrap();
-    assert_eq!(operation.state(), v1::operation::State::Cancelled);
+    assert_eq!(operation.state(), State::Cancelled);
     assert!(world.listed(&name).await.is_none());
     world.ground.gate.open();
     assert!(world.pull(&name).await.unwrap().changed);
@@ -58,7 +64,7 @@ async fn callers_who_all_leave_end_the_work(ground: Ground) {
     drop(one);
     drop(two);
     let ended = calls::ended(watch).await.unwrap();
-    assert_eq!(ended.state(), v1::operation::State::Cancelled);
+    assert_eq!(ended.state(), State::Cancelled);
     world.ground.gate.open();
     assert!(world.pull(&name).await.unwrap().changed);
 }
@@ -75,7 +81,7 @@ async fn a_caller_who_leaves_leaves_the_work(ground: Ground) {
         .unwrap();
     world.ground.gate.open();
     let ended = calls::ended(watch).await.unwrap();
-    assert_eq!(ended.state(), v1::operation::State::Succeeded);
+    assert_eq!(ended.state(), State::Succeeded);
     assert!(world.listed(&name).await.is_some());
 }
 
@@ -85,7 +91,7 @@ async fn a_watcher_sees_the_end(ground: Ground) {
     let id = calls::metadata(&status, "operationId");
     let watch = calls::watch(&mut world.operations.clone(), &id).await.unwrap();
     let ended = calls::ended(watch).await.unwrap();
-    assert_eq!(ended.state(), v1::operation::State::Failed);
+    assert_eq!(ended.state(), State::Failed);
     assert_eq!(calls::failure(&ended).reason, "MODEL_NOT_FOUND");
     assert_eq!(ended.kind(), v1::operation::Kind::Pull);
 }
@@ -102,7 +108,6 @@ async fn what_ended_is_remembered(ground: Ground) {
         .iter()
         .map(|operation| (operation.kind(), operation.state()))
         .collect();
-    use v1::operation::{Kind, State};
     assert_eq!(
         told,
         [(Kind::CreateFromPath, State::Succeeded), (Kind::Pull, State::Succeeded)]

@@ -124,9 +124,7 @@ impl Kind {
 
     pub(crate) fn has(self, need: Need) -> bool {
         match need {
-            Need::Registry | Need::Split => true,
-            // CreateFromPath through an Ollama comes next: then all can.
-            Need::Create => self == Self::Embedded,
+            Need::Create | Need::Registry | Need::Split => true,
             Need::Outage => self != Self::Embedded,
             Need::Count => self == Self::Double,
         }

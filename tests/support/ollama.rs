@@ -254,12 +254,11 @@ impl Server {
 
     /// Its children do not outlive it: the group is killed at last, before its number is anybody else's.
     fn end(&mut self, signal: Signal) {
-        if signal != Signal::KILL && self.running.is_some() {
+        if let (Some(running), true) = (&self.running, signal != Signal::KILL) {
             // One that ended already has nobody to tell.
             self.signal(signal).ok();
             let exited = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
-            let child = &self.running.as_ref().unwrap().child;
-            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+            let pid = Pid::from_raw(i32::try_from(running.child.id()).unwrap()).unwrap();
             rustix::process::waitid(rustix::process::WaitId::Pid(pid), exited).unwrap();
         }
         if self.running.is_some() {

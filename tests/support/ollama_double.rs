@@ -15,14 +15,16 @@ mod script;
 mod state;
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{Router, extract::Request};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     task::{JoinHandle, JoinSet},
 };
 
@@ -31,11 +33,16 @@ pub(crate) use self::{
     state::{Layer, Mode, Model, Remote, Route, State, digest_of},
 };
 
+const BACKLOG: u32 = 1024;
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A running double. Dropping it cuts its connections, and fails the test if it was asked for what it does not know.
 pub(crate) struct Double {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
+    /// Bound and never listening: while the double is down, its port is nobody else's.
+    _port: TcpSocket,
 }
 
 pub(crate) struct Shared {
@@ -55,12 +62,14 @@ impl Shared {
 
 impl Double {
     pub(crate) async fn start() -> Self {
+        let port = socket(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let mut double = Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: port.local_addr().unwrap(),
             shared: Arc::new(Shared {
                 state: Mutex::new(State::default()),
             }),
             accepting: None,
+            _port: port,
         };
         double.up().await;
         double
@@ -100,8 +109,15 @@ impl Double {
 
     /// Listens, on its port if it had one.
     pub(crate) async fn up(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.address = listener.local_addr().unwrap();
+        // A process that is being started may hold the last listener until it is itself.
+        let begun = Instant::now();
+        let listener = loop {
+            match socket(self.address).and_then(|socket| socket.listen(BACKLOG)) {
+                Ok(listener) => break listener,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            }
+            tokio::task::yield_now().await;
+        };
         self.accepting = Some(tokio::spawn(accept(listener, Arc::clone(&self.shared))));
     }
 
@@ -127,6 +143,14 @@ impl Drop for Double {
     }
 }
 
+/// Bound so that another may be bound beside it.
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 /// Its connections end with it.
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
@@ -135,7 +159,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         if shared.lock().mode == Mode::Deaf {
             connections.spawn(async move {
                 let _open = stream;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             });
             continue;
         }

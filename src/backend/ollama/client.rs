@@ -192,8 +192,16 @@ impl Client {
         Ok(request.headers(headers))
     }
 
+    /// Of a question, which may be asked twice: a kept connection may have died with an Ollama that is back already.
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Error> {
-        match timeout(ANSWER, request.send()).await {
+        let again = request.try_clone();
+        let asked = async {
+            match (request.send().await, again) {
+                (Err(error), Some(again)) if !error.is_connect() => again.send().await,
+                (answer, _) => answer,
+            }
+        };
+        match timeout(ANSWER, asked).await {
             Ok(answer) => answer.map_err(|source| self.lost(source)),
             Err(_late) => Err(self.silent(ANSWER)),
         }

@@ -1,6 +1,6 @@
 //! What the double answers by itself, in the words of the recordings.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -137,8 +137,10 @@ async fn post_blob(shared: &Shared, name: &str, body: Body) -> Response<Body> {
         hash.update(&chunk);
         size += chunk.len() as u64;
     }
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let came = format!("sha256:{hex}");
+    let mut came = "sha256:".to_owned();
+    for byte in hash.finalize() {
+        write!(came, "{byte:02x}").unwrap();
+    }
     shared.lock().blobs.insert(came.clone(), size);
     if came != digest.to_string() {
         return script::json(
