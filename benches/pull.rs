@@ -212,7 +212,7 @@ async fn watched() {
             clients.push(client(&service).await);
         }
         let before = Memory::of(service.pid());
-        let busy = busy(service.pid());
+        let busy_before = busy(service.pid());
         let (start, mut callers) = (Instant::now(), JoinSet::new());
         for client in &mut clients {
             for _ in 0..streams {
@@ -237,7 +237,7 @@ async fn watched() {
         row("  sent to each", bytes.of("KiB"), "at most 20 KiB");
         let memory = Memory::of(service.pid()).peak.saturating_sub(before.resident);
         row("  most resident above before", mib(memory), "");
-        let busy = busy(service.pid()) - before;
+        let busy = busy(service.pid()) - busy_before;
         row("  processor time", format!("{busy:.2} s"), "");
         world.forget();
     }
@@ -296,7 +296,7 @@ impl World {
         let mut script = String::new();
         for share in 0..count {
             let (first, end) = (size * share / count, size * (share + 1) / count);
-            script += &format!("curl -sf -o /dev/null -r {first}-{} '{url}' & ", end - 1);
+            script.extend([format!("curl -sf -o /dev/null -r {first}-{} '{url}' & ", end - 1)]);
         }
         let start = Instant::now();
         // The relay works in this process.

@@ -42,8 +42,7 @@ struct Scene {
     world: World,
     client: Client,
     source: PathBuf,
-    /// Memory of the service before anything was made, and the most since.
-    idle: Memory,
+    /// Memory of the service at most.
     most: Memory,
 }
 
@@ -76,7 +75,6 @@ async fn bench(world: World, mut client: Client, source: PathBuf, what: &str) {
         world,
         client,
         source,
-        idle,
         most: idle,
     };
     let mut all = vec![Who::Service, Who::Client];
@@ -86,14 +84,14 @@ async fn bench(world: World, mut client: Client, source: PathBuf, what: &str) {
     let mut times: Vec<_> = all.iter().map(|who| (*who, Times::default())).collect();
     for _ in 0..setting("ROUNDS", 3) {
         for (who, times) in &mut times {
-            scene.forget();
+            scene.forget().await;
             times.first.push(scene.make(*who, "first").await);
             times.again.push(scene.make(*who, "again").await);
         }
         // Who begins takes turns.
         times.rotate_left(1);
     }
-    scene.forget();
+    scene.forget().await;
     let of = |who| &times.iter().find(|(other, _)| *other == who).unwrap().1;
     let ours = of(Who::Service);
     row(&format!("CreateFromPath of {what}, first"), ours.first.of("s"), "");
@@ -179,14 +177,15 @@ impl Scene {
         };
         let mut stream = self.client.create_from_path(request).await.unwrap().into_inner();
         let mut last = None;
-        let (begun, mut phase) = (Instant::now(), String::new());
+        let (begun, mut told) = (Instant::now(), 0);
         while let Some(message) = stream.message().await.unwrap() {
             last = message.event;
-            if let Some(Event::Progress(progress)) = &last
-                && setting("PHASES", 0) > 0
-                && format!("{:?}", progress.phase()) != phase
+            if setting("PHASES", 0) > 0
+                && let Some(Event::Progress(progress)) = &last
+                && progress.phases.len() > told
             {
-                phase = format!("{:?}", progress.phase());
+                told = progress.phases.len();
+                let phase = &progress.phases[told - 1].phase;
                 row(
                     &format!("    {name}: {phase}"),
                     format!("{:.2} s", begun.elapsed().as_secs_f64()),
@@ -198,7 +197,7 @@ impl Scene {
     }
 
     /// Ollama has nothing of it, the service has never seen the files, and the disk is at rest.
-    fn forget(&self) {
+    async fn forget(&self) {
         for name in ["first", "again"] {
             let delete = json!({ "model": name });
             self.world
@@ -222,7 +221,7 @@ impl Scene {
             touch(&self.source);
         }
         run(&mut Command::new("sync"));
-        std::thread::sleep(SETTLED);
+        tokio::time::sleep(SETTLED).await;
     }
 }
 

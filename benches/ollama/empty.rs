@@ -46,7 +46,8 @@ pub(crate) fn serve() {
         .unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        writeln!(std::io::stdout(), "{}", listener.local_addr().unwrap()).unwrap();
+        let mut out = std::io::stdout();
+        writeln!(out, "{}", listener.local_addr().unwrap()).unwrap();
         let ended = tokio::task::spawn_blocking(|| std::io::stdin().lines().count());
         let server = tonic::transport::Server::builder()
             .tcp_nodelay(true)
@@ -126,7 +127,7 @@ impl UnaryService<ListRequest> for Nothing {
     type Future = Ready<Result<tonic::Response<ListResponse>, Status>>;
 
     fn call(&mut self, _: tonic::Request<ListRequest>) -> Self::Future {
-        std::future::ready(Ok(tonic::Response::default()))
+        std::future::ready(Ok(tonic::Response::new(ListResponse::default())))
     }
 }
 
