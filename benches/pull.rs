@@ -32,7 +32,7 @@ use tonic::{Streaming, transport::Channel};
 use self::{
     registry::{Front, Registry, Relay},
     service::{Home, Service},
-    support::{Memory, Samples, Watch, mib, row, setting},
+    support::{Memory, Samples, Watch, busy, mib, row, setting},
 };
 
 /// Of each connection, in bytes a second.
@@ -89,11 +89,11 @@ async fn large() {
     let mut anonymous = 0;
     for round in 0..setting("ROUNDS", 5) {
         let mut pull = async || {
-            let (watch, busy, start) = (Watch::begin(service.pid()), busy(service.pid()), Instant::now());
+            let (watch, before, start) = (Watch::begin(service.pid()), busy(service.pid()), Instant::now());
             let name = format!("{}/library/big", world.registry.address);
             follow(begin(&mut client, &name).await).await;
             let seconds = start.elapsed().as_secs_f64();
-            let busy = self::busy(service.pid()) - busy;
+            let busy = busy(service.pid()) - before;
             anonymous = anonymous.max(watch.most().anonymous);
             world.forget();
             (seconds, busy)
@@ -212,7 +212,7 @@ async fn watched() {
             clients.push(client(&service).await);
         }
         let before = Memory::of(service.pid());
-        let busy = busy(service.pid());
+        let busy_before = busy(service.pid());
         let (start, mut callers) = (Instant::now(), JoinSet::new());
         for client in &mut clients {
             for _ in 0..streams {
@@ -237,7 +237,7 @@ async fn watched() {
         row("  sent to each", bytes.of("KiB"), "at most 20 KiB");
         let memory = Memory::of(service.pid()).peak.saturating_sub(before.resident);
         row("  most resident above before", mib(memory), "");
-        let busy = self::busy(service.pid()) - busy;
+        let busy = busy(service.pid()) - busy_before;
         row("  processor time", format!("{busy:.2} s"), "");
         world.forget();
     }
@@ -296,7 +296,7 @@ impl World {
         let mut script = String::new();
         for share in 0..count {
             let (first, end) = (size * share / count, size * (share + 1) / count);
-            script += &format!("curl -sf -o /dev/null -r {first}-{} '{url}' & ", end - 1);
+            script.extend([format!("curl -sf -o /dev/null -r {first}-{} '{url}' & ", end - 1)]);
         }
         let start = Instant::now();
         // The relay works in this process.
@@ -348,15 +348,6 @@ async fn follow(mut stream: Streaming<PullResponse>) -> Received {
     }
     assert!(matches!(last, Some(Event::Result(result)) if result.changed));
     received
-}
-
-/// Seconds that a process has run, its ended threads included; zero where the system does not tell.
-fn busy(pid: u32) -> f64 {
-    const TICKS: f64 = 100.0;
-    let told = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = told.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    let ticks = fields.split(' ').skip(11).take(2);
-    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
 }
 
 /// Waits until a relay sends no more: what it has sent then.

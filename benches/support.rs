@@ -94,6 +94,15 @@ pub(crate) fn cpu(pid: u32) -> f64 {
     threads.filter_map(nanoseconds).sum::<f64>() / 1e6
 }
 
+/// Seconds that a process has run, its ended threads included; zero where the system does not tell.
+pub(crate) fn busy(pid: u32) -> f64 {
+    const TICKS: f64 = 100.0;
+    let told = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = told.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let ticks = fields.split(' ').skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
+}
+
 // === impl Samples ===
 
 impl Samples {

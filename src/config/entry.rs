@@ -31,7 +31,18 @@ pub(super) struct Reader<'a> {
     folders: &'a Folders,
     /// The line of each name so far.
     names: HashMap<String, u64>,
+    /// The first entry of each Ollama so far, by [`Host::id`].
+    ollamas: HashMap<String, Reached>,
     pub(super) problems: Vec<Problem>,
+}
+
+/// How an entry reaches its Ollama.
+#[derive(Debug)]
+struct Reached {
+    /// The entry's name.
+    entry: String,
+    https: bool,
+    header_file: Option<PathBuf>,
 }
 
 // === impl Reader ===
@@ -42,6 +53,7 @@ impl<'a> Reader<'a> {
             folder,
             folders,
             names: HashMap::new(),
+            ollamas: HashMap::new(),
             problems: Vec::new(),
         }
     }
@@ -51,14 +63,43 @@ impl<'a> Reader<'a> {
         let mut problems = Vec::new();
         let name = self.name(&raw, &mut problems);
         let label = name.clone().unwrap_or_else(|| format!("#{}", raw.number));
+        let line = raw.line;
         let entry = self.framework(raw, &mut problems).map(|mut entry| {
             entry.name.clone_from(&label);
             entry
         });
+        // A wrong address is read as the default one, which another entry may rightly have.
+        let sound = entry.as_ref().filter(|_| problems.is_empty());
+        if let Some(contradiction) = sound.and_then(|entry| self.contradiction(entry)) {
+            problems.push(Problem::at(line, contradiction));
+        }
         let whole = name.is_some() && problems.is_empty();
         self.problems
             .extend(problems.into_iter().map(|problem| problem.of_entry(&label)));
         entry.filter(|_| whole)
+    }
+
+    /// Entries of one Ollama share its engine, so they must reach it alike.
+    fn contradiction(&mut self, entry: &Entry) -> Option<String> {
+        let Framework::Ollama { host, header_file } = &entry.framework else {
+            return None;
+        };
+        let first = self.ollamas.entry(host.id()).or_insert_with(|| Reached {
+            entry: entry.name.clone(),
+            https: host.https,
+            header_file: header_file.clone(),
+        });
+        let differs = if first.https != host.https {
+            "another scheme in `--host`"
+        } else if first.header_file != *header_file {
+            "another `--header-file`"
+        } else {
+            return None;
+        };
+        let first = &first.entry;
+        Some(format!(
+            "is on the same Ollama as the entry `{first}`, with {differs}: such entries share one engine, so give both the same"
+        ))
     }
 
     fn name(&mut self, raw: &RawEntry, problems: &mut Vec<Problem>) -> Option<String> {

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write as _},
+    io::{self, BufRead, BufReader, Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -115,13 +115,14 @@ impl Service {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
         // Once nobody wants the log, it is read to its end all the same: a full pipe would stop the service.
         let (line_tx, log) = sync_channel(0);
         let reader = std::thread::spawn(move || {
-            for line in stderr.split(b'\n').map_while(Result::ok) {
-                line_tx.send(String::from_utf8_lossy(&line).into_owned()).ok();
-            }
+            let lines = stderr.by_ref().split(b'\n').map_while(Result::ok);
+            let told = |line: Vec<u8>| line_tx.send(String::from_utf8_lossy(&line).into_owned());
+            lines.map(told).find(Result::is_err);
+            io::copy(&mut stderr, &mut io::sink()).ok();
         });
         // The guard exists before anything can fail.
         let mut service = Self {

@@ -218,3 +218,48 @@ fn an_ollama_has_an_address() {
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(!format!("{problems:?}").contains("u:p"), "{problems:?}");
 }
+
+#[test]
+fn entries_of_one_ollama_reach_it_alike() {
+    let two = |first: &str, second: &str| {
+        read(&format!(
+            "- {{name: a, framework: ollama, backend_argv: [{first}]}}\n\
+             - {{name: b, framework: ollama, backend_argv: [{second}]}}\n"
+        ))
+    };
+    assert_eq!(
+        two(
+            "--host=localhost, --header-file=h",
+            "--header-file=/etc/model-control/h"
+        )
+        .unwrap()
+        .len(),
+        2
+    );
+    assert_eq!(two("--host=gpu, --header-file=h", "--header-file=i").unwrap().len(), 2);
+    for (first, second, differs) in [
+        (
+            "--header-file=h",
+            "--host=localhost, --header-file=i",
+            "another `--header-file`",
+        ),
+        (
+            "--host=127.0.0.1, --header-file=h",
+            "--host=0.0.0.0",
+            "another `--header-file`",
+        ),
+        (
+            "--host=\"http://gpu:9\"",
+            "--host=\"https://GPU:9\"",
+            "another scheme in `--host`",
+        ),
+    ] {
+        let [told] = &two(first, second).unwrap_err()[..] else {
+            panic!("{first} {second}");
+        };
+        let expected = format!("2: entry `b`: is on the same Ollama as the entry `a`, with {differs}: ");
+        assert!(told.starts_with(&expected), "{told}");
+    }
+    let wrong = two("--header-file=h", "--host=ftp://x").unwrap_err();
+    assert_eq!(wrong.len(), 1, "what is no address contradicts none: {wrong:?}");
+}
