@@ -74,7 +74,7 @@ fn what_is_wrong_is_told_with_the_way_out() {
         (
             &["--xyz"],
             "1: unknown flag `--xyz`: known are --store, --advertise, --model, --model-path, --adapter-path, --level, \
-             --digest, --quantize, --ensure, --insecure",
+             --digest, --quantize, --ensure, --insecure, --keep-alive, --context-length",
         ),
         (&["--model"], "1: `--model` needs a value: `--model=…`"),
         (&["--model", "--insecure"], "1: `--model` needs a value: `--model=…`"),
@@ -98,16 +98,6 @@ fn what_is_wrong_is_told_with_the_way_out() {
         (
             &["--host=http://127.0.0.1:11434"],
             "1: `--host` does not apply to framework `embedded`: the embedded engine is in this program and has no host",
-        ),
-        (
-            &["--keep-alive", "5m"],
-            "1: `--keep-alive` does not apply to framework `embedded`: this version loads no models, so that none is to \
-             be kept in memory",
-        ),
-        (
-            &["--context-length", "4096"],
-            "1: `--context-length` does not apply to framework `embedded`: this version loads no models, so that none \
-             has a context",
         ),
     ] {
         assert_eq!(problem(words), told, "{words:?}");
