@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "store/change.rs"]
+mod change;
 #[path = "store/create.rs"]
 mod create;
 #[path = "store/list.rs"]

@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 
 use self::{pull::Pulls, store::Store};
-use super::{Backend, Call, CreateSpec, Error, Kind, PullSpec, call};
-use crate::model::{Capability, ModelInfo, ModelName};
+use super::{Backend, Call, CopySpec, CreateSpec, Error, Kind, PullSpec, call};
+use crate::model::{Capability, Details, ModelInfo, ModelName};
 
 mod import;
 mod pull;
 mod registry;
+mod show;
 mod store;
 
 pub use self::{
@@ -77,7 +78,15 @@ impl Backend for Embedded {
     }
 
     fn capabilities(&self) -> BTreeSet<Capability> {
-        [Capability::Pull, Capability::Create, Capability::Adapters].into()
+        [
+            Capability::Pull,
+            Capability::Create,
+            Capability::Adapters,
+            Capability::Show,
+            Capability::Delete,
+            Capability::Copy,
+        ]
+        .into()
     }
 
     async fn probe(&self) -> Result<String, Error> {
@@ -102,6 +111,22 @@ impl Backend for Embedded {
         import::refuse(&spec)?;
         let store = Arc::clone(&self.store);
         Ok(call::blocking(move |reporter| import::run(&store, &spec, &reporter)))
+    }
+
+    async fn show(&self, name: &ModelName, verbose: bool) -> Result<Option<Details>, Error> {
+        let name = name.clone();
+        self.blocking(move |store| show::show(store, &name, verbose)).await
+    }
+
+    async fn delete(&self, name: &ModelName) -> Result<u64, Error> {
+        let name = name.clone();
+        self.blocking(move |store| store.remove(&name)).await
+    }
+
+    async fn copy(&self, spec: &CopySpec) -> Result<(), Error> {
+        let spec = spec.clone();
+        self.blocking(move |store| store.copy(&spec.source, &spec.destination, spec.replace))
+            .await
     }
 }
 

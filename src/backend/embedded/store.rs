@@ -38,6 +38,7 @@ use crate::model::{Digest, ModelInfo, ModelName};
 pub(super) use self::space::Room;
 
 pub(super) mod blobs;
+mod change;
 pub(super) mod facts;
 pub(super) mod layout;
 mod lock;
