@@ -130,7 +130,7 @@ impl<'a> Job<'a> {
         match same {
             Some(made) => Ok(Some(Done {
                 changed: false,
-                provenance: Some(self.provenance(made.stored)),
+                provenance: Some(made.provenance.unwrap_or_else(|| self.provenance(made.stored))),
                 ..Done::default()
             })),
             None if self.spec.replace => Ok(None),
@@ -195,6 +195,7 @@ impl<'a> Job<'a> {
                 recipe: self.recipe(),
                 sources,
                 stored: stored.clone(),
+                provenance: Some(self.provenance(stored.clone())),
             };
             let (memory, url, name) = (
                 self.shared.memory.clone(),
