@@ -128,6 +128,8 @@ async fn nameless(client: &Client, name: &ModelName, listed: Option<&ModelInfo>)
 }
 
 async fn ask(client: &Client, name: &ModelName) -> Result<(), Error> {
+    // It would unload the model with the tag `latest`.
+    super::not_reserved(name, "unload")?;
     let name = name.to_string();
     let ask = Ask {
         model: &name,
