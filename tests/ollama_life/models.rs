@@ -52,6 +52,8 @@ pub(super) fn embedder() -> Vec<u8> {
         .text("tokenizer.ggml.pre", "default")
         .texts("tokenizer.ggml.tokens", WORDS)
         .array("tokenizer.ggml.token_type", 5, words, &kinds)
+        .unsigned("tokenizer.ggml.bos_token_id", 2)
+        .unsigned("tokenizer.ggml.eos_token_id", 3)
         .unsigned("tokenizer.ggml.padding_token_id", 0)
         .unsigned("tokenizer.ggml.unknown_token_id", 1)
         .unsigned("tokenizer.ggml.cls_token_id", 2)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     models::tiny,
-    world::{World, copy, name, soon},
+    world::{World, copy, load, name, soon},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,6 +72,7 @@ async fn what_is_not_there_or_broken_is_told() {
     assert_eq!(soon(world.port.show(&name("tiny:local"), false)).await.unwrap(), None);
     let ask = json!({"source": "tiny", "destination": "tiny:local"}).to_string();
     assert_eq!(world.server.ask("POST", "/api/copy", &ask).unwrap().0, 200);
+    assert!(world.load(load("tiny")).await.unwrap().changed);
     for failed in [
         soon(world.port.show(&name("tiny:local"), false)).await.map(drop),
         soon(world.port.delete(&name("tiny:local"))).await.map(drop),
@@ -80,6 +81,7 @@ async fn what_is_not_there_or_broken_is_told() {
     ] {
         assert_eq!(failed.unwrap_err().kind, Kind::NameInvalid);
     }
+    assert_eq!(world.loaded(), ["tiny:latest"]);
     assert!(world.digest("tiny").await.is_some());
 
     // A model of somebody else's, whose file is no model's; then one without its file.

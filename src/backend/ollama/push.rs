@@ -3,6 +3,9 @@
 //! As with pulls: two that meet at a blob can end its process, and one that follows a blob on its way to another registry
 //! believes that it sent it. Ollama stops a push when its connection closes; what has been sent lies in the registry, under
 //! no name.
+//!
+//! Which digest the registry then has is not known: Ollama lists the digest of its file, and sends the manifest written anew,
+//! without the line break at its end.
 
 use std::sync::Arc;
 
@@ -69,7 +72,6 @@ async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PushSpec, reporter: &Ta
     transfer.run(client, &mut turn, reporter).await?;
     Ok(Done {
         changed: true,
-        digest: Some(model.digest.clone()),
         ..Done::default()
     })
 }

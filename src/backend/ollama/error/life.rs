@@ -71,6 +71,7 @@ pub(super) const LOADING: &[Row] = &[
             "context canceled",
             "unexpectedly stopped",
             "error was encountered while running",
+            "do embedding request",
         ],
         Meaning::Interrupted,
         "the model's process ended in the middle: ask again",
