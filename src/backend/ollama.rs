@@ -53,6 +53,8 @@ mod memory;
 mod names;
 mod pull;
 mod push;
+#[cfg(test)]
+mod recorded;
 mod remove;
 mod running;
 mod show;

@@ -164,3 +164,6 @@ pub(super) fn once(text: &str) -> String {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests;
