@@ -9,39 +9,60 @@
 //! | `error` | failures: the only reader of error texts |
 //! | `text` | Ollama's words without paths and secrets |
 //! | `list` | its models |
+//! | `transfer` | what pulls and pushes have in common |
 //! | `pull` | one pull at a time |
+//! | `push` | one push at a time |
 //! | `create` | makes models, to the end |
 //! | `files` | what a create sends, checked |
 //! | `hash` | its digests |
 //! | `upload` | its blobs |
 //! | `memory` | what is remembered between creates |
 //! | `names` | one piece of work on a name |
+//! | `show` | all about a model |
+//! | `remove`, `copy` | and that it was done |
+//! | `load` | into memory |
+//! | `canary` | a first token |
+//! | `running` | what is in memory, and out of it |
+//! | `weights` | which models run in the same process |
 //!
 //! Ollama answers 200 and fails later, ends streams early, tells bytes that fall back, and dies when two of its pulls meet
 //! at one blob; each file says which of that it keeps from callers. Rejected: ollama-rs and the like, which believe what
 //! they are told.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use self::{client::Client, names::Names, pull::Pulls, wire::Version};
-use super::{Backend, Call, CreateSpec, Error, Kind, PullSpec, call, embedded::AllowList};
-use crate::model::{Capability, ModelInfo, ModelName};
+use self::{client::Client, names::Names, pull::Pulls, push::Pushes, weights::Weights, wire::Version};
+use super::{
+    Backend, Call, CopySpec, CreateSpec, Error, Kind, LoadSpec, PullSpec, PushSpec, call, embedded::AllowList,
+};
+use crate::model::{Canary, Capability, Details, ModelInfo, ModelName, Running, Unloaded};
 
+mod canary;
 mod client;
+mod copy;
 mod create;
 mod error;
 mod events;
 mod files;
 mod hash;
 mod list;
+mod load;
 mod memory;
 mod names;
 mod pull;
+mod push;
+#[cfg(test)]
+mod recorded;
+mod remove;
+mod running;
+mod show;
 mod stream;
 mod text;
+mod transfer;
 mod upload;
+mod weights;
 mod wire;
 
 pub use self::{
@@ -55,6 +76,7 @@ pub struct Ollama {
     shared: Arc<Shared>,
     allow: AllowList,
     pulls: Pulls,
+    pushes: Pushes,
 }
 
 /// What work on it shares.
@@ -63,6 +85,7 @@ struct Shared {
     client: Client,
     memory: Memory,
     names: Names,
+    weights: Weights,
 }
 
 // === impl Ollama ===
@@ -74,9 +97,11 @@ impl Ollama {
             client: Client::new(settings)?,
             memory,
             names: Names::default(),
+            weights: Weights::default(),
         });
         Ok(Self {
             pulls: Pulls::new(Arc::clone(&shared)),
+            pushes: Pushes::new(Arc::clone(&shared)),
             shared,
             allow,
         })
@@ -96,6 +121,13 @@ impl Backend for Ollama {
             Capability::Convert,
             Capability::Quantize,
             Capability::Adapters,
+            Capability::Show,
+            Capability::Delete,
+            Capability::Copy,
+            Capability::Push,
+            Capability::Load,
+            Capability::Unload,
+            Capability::ListRunning,
         ]
         .into()
     }
@@ -114,7 +146,7 @@ impl Backend for Ollama {
     }
 
     async fn pull(&self, spec: PullSpec) -> Result<Box<dyn Call>, Error> {
-        not_reserved(&spec.name)?;
+        not_reserved(&spec.name, "pull")?;
         self.allow.check(&spec.name, spec.insecure)?;
         Ok(self.pulls.start(spec))
     }
@@ -126,15 +158,50 @@ impl Backend for Ollama {
             create::run(shared, spec, reporter, point)
         }))
     }
+
+    async fn show(&self, name: &ModelName, verbose: bool) -> Result<Option<Details>, Error> {
+        show::run(&self.shared, name, verbose).await
+    }
+
+    async fn delete(&self, name: &ModelName) -> Result<u64, Error> {
+        remove::run(&self.shared, name).await
+    }
+
+    async fn copy(&self, spec: &CopySpec) -> Result<(), Error> {
+        copy::run(&self.shared, spec).await
+    }
+
+    async fn push(&self, spec: PushSpec) -> Result<Box<dyn Call>, Error> {
+        self.allow.check(&spec.name, spec.insecure)?;
+        Ok(self.pushes.start(spec))
+    }
+
+    async fn load(&self, spec: LoadSpec) -> Result<Box<dyn Call>, Error> {
+        load::refuse(&spec)?;
+        Ok(load::start(Arc::clone(&self.shared), spec))
+    }
+
+    async fn warm(&self, spec: &LoadSpec, timeout: Duration) -> Result<Canary, Error> {
+        load::refuse(spec)?;
+        canary::warm(&self.shared.client, spec, timeout).await
+    }
+
+    async fn unload(&self, name: &ModelName) -> Result<Unloaded, Error> {
+        running::unload(&self.shared, name).await
+    }
+
+    async fn running(&self) -> Result<Vec<Running>, Error> {
+        running::all(&self.shared).await
+    }
 }
 
-/// Ollama reads some tags as a place, and would pull another model than the one that is named.
-fn not_reserved(name: &ModelName) -> Result<(), Error> {
+/// Ollama reads some tags as a place, and would do it to another model than the one that is named.
+fn not_reserved(name: &ModelName, what: &str) -> Result<(), Error> {
     match name.reserved() {
         None => Ok(()),
         Some(why) => Err(Error::new(
             Kind::NameInvalid,
-            format!("Ollama cannot pull `{name}`: {why}"),
+            format!("Ollama cannot {what} `{name}`: {why}"),
         )),
     }
 }

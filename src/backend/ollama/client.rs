@@ -135,11 +135,38 @@ impl Client {
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let response = self.answer(self.request(Method::GET, path).await?).await?;
         let response = self.wanted(Doing::Asking, response, StatusCode::OK).await?;
-        let body = self.body(response, MAX_ANSWER).await?;
-        serde_json::from_slice(&body).map_err(|source| {
-            let message = format!("{} answered {path} with what no Ollama says", self.url);
-            Error::new(Kind::Protocol, message).because(source)
-        })
+        self.read(response, path).await
+    }
+
+    /// A short question with a body.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        doing: Doing,
+        path: &str,
+        ask: &impl Serialize,
+    ) -> Result<T, Error> {
+        let response = self.answer(self.asking(Method::POST, path, ask).await?).await?;
+        self.read(self.wanted(doing, response, StatusCode::OK).await?, path)
+            .await
+    }
+
+    /// The same where the answer may take hours: who asks bounds it. Dropping it closes the connection.
+    pub(super) async fn patient<T: DeserializeOwned>(
+        &self,
+        doing: Doing,
+        path: &str,
+        ask: &impl Serialize,
+    ) -> Result<T, Error> {
+        let request = self.asking(Method::POST, path, ask).await?;
+        let response = request.send().await.map_err(|source| self.lost(source))?;
+        self.read(self.wanted(doing, response, StatusCode::OK).await?, path)
+            .await
+    }
+
+    /// A short piece of work, whose answer says nothing.
+    pub(super) async fn order(&self, method: Method, path: &str, ask: &impl Serialize) -> Result<(), Error> {
+        let response = self.answer(self.asking(method, path, ask).await?).await?;
+        self.wanted(Doing::Managing, response, StatusCode::OK).await.map(drop)
     }
 
     /// Whether something lies at the path.
@@ -154,10 +181,7 @@ impl Client {
 
     /// Begins long work that tells its progress in lines.
     pub(super) async fn stream(&self, doing: Doing, path: &str, ask: &impl Serialize) -> Result<Stream, Error> {
-        let body = serde_json::to_vec(ask)
-            .map_err(|source| Error::new(Kind::Internal, "a request could not be written").because(source))?;
-        let request = self.request(Method::POST, path).await?;
-        let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        let request = self.asking(Method::POST, path, ask).await?;
         let response = request.send().await.map_err(|source| self.lost(source))?;
         let response = self.wanted(doing, response, StatusCode::OK).await?;
         Ok(Stream::new(response, doing, Arc::clone(&self.url)))
@@ -174,6 +198,21 @@ impl Client {
         self.wanted(Doing::Uploading, response, StatusCode::CREATED)
             .await
             .map(drop)
+    }
+
+    async fn asking(&self, method: Method, path: &str, ask: &impl Serialize) -> Result<RequestBuilder, Error> {
+        let body = serde_json::to_vec(ask)
+            .map_err(|source| Error::new(Kind::Internal, "a request could not be written").because(source))?;
+        let request = self.request(method, path).await?;
+        Ok(request.header(header::CONTENT_TYPE, "application/json").body(body))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, response: Response, path: &str) -> Result<T, Error> {
+        let body = self.body(response, MAX_ANSWER).await?;
+        serde_json::from_slice(&body).map_err(|source| {
+            let message = format!("{} answered {path} with what no Ollama says", self.url);
+            Error::new(Kind::Protocol, message).because(source)
+        })
     }
 
     async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {

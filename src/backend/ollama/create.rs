@@ -130,7 +130,7 @@ impl<'a> Job<'a> {
         match same {
             Some(made) => Ok(Some(Done {
                 changed: false,
-                provenance: Some(self.provenance(made.stored)),
+                provenance: Some(made.provenance.unwrap_or_else(|| self.provenance(made.stored))),
                 ..Done::default()
             })),
             None if self.spec.replace => Ok(None),
@@ -189,12 +189,14 @@ impl<'a> Job<'a> {
         let stored = layers.first().and_then(|hex| format!("sha256:{hex}").parse().ok());
         let sources: Vec<_> = self.files.iter().map(|(_, blob)| blob.digest.clone()).collect();
         let stored = stored.or(sources.first().cloned()).unwrap_or_else(|| Digest::of(b""));
+        let provenance = self.provenance(stored.clone());
         if let Some(model) = &after {
             let made = Made {
                 manifest: model.digest.clone(),
                 recipe: self.recipe(),
                 sources,
-                stored: stored.clone(),
+                stored,
+                provenance: Some(provenance.clone()),
             };
             let (memory, url, name) = (
                 self.shared.memory.clone(),
@@ -209,7 +211,7 @@ impl<'a> Job<'a> {
         let digest = |model: &Option<Arc<ModelInfo>>| model.as_ref().map(|model| model.digest.clone());
         Ok(Done {
             changed: digest(&self.before) != digest(&after),
-            provenance: Some(self.provenance(stored)),
+            provenance: Some(provenance),
             ..Done::default()
         })
     }

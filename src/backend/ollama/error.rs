@@ -6,8 +6,11 @@
 
 use http::StatusCode;
 
+use self::life::{LOADING, MANAGING, PUSHING};
 use super::text::told;
 use crate::backend::{Error, Kind};
+
+mod life;
 
 /// What was being done: the same words mean another thing for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,11 @@ pub(super) enum Doing {
     Pulling,
     Creating,
     Uploading,
+    Pushing,
+    /// Shows, removes, copies.
+    Managing,
+    /// Brings into memory, asks what is there, takes out of it.
+    Loading,
 }
 
 /// A row: what is looked for in the text, what it means, and what callers are told before the text itself.
@@ -37,6 +45,11 @@ enum Meaning {
     DigestMismatch,
     Interrupted,
     Busy,
+    NotLoadable,
+    OutOfMemory,
+    EngineOptions,
+    NameInvalid,
+    Stalled,
     Protocol,
 }
 
@@ -178,6 +191,8 @@ pub(super) fn is_canceled(text: &str) -> bool {
     text.ends_with("context canceled")
 }
 
+pub(super) use self::life::is_embedding_only;
+
 /// An error's text, from a line or a body.
 pub(super) fn said(doing: Doing, text: &str) -> Error {
     let low = text.to_ascii_lowercase();
@@ -186,15 +201,21 @@ pub(super) fn said(doing: Doing, text: &str) -> Error {
         Doing::Pulling => PULLING,
         Doing::Creating => CREATING,
         Doing::Uploading => UPLOADING,
+        Doing::Pushing => PUSHING,
+        Doing::Managing => MANAGING,
+        Doing::Loading => LOADING,
     };
     let row = ANY
         .iter()
         .chain(rows)
         .find(|(needles, ..)| needles.iter().any(|needle| low.contains(needle)));
-    let (meaning, words) = row.map_or((Meaning::Protocol, "Ollama failed"), |&(_, meaning, words)| {
-        (meaning, words)
-    });
-    let text = told(text);
+    let unknown = match doing {
+        // Whatever a model's own runner says, it does not run.
+        Doing::Loading => (Meaning::NotLoadable, "Ollama cannot load the model"),
+        _ => (Meaning::Protocol, "Ollama failed"),
+    };
+    let (meaning, words) = row.map_or(unknown, |&(_, meaning, words)| (meaning, words));
+    let text = told(&life::once(text));
     let message = if text.is_empty() {
         format!("{words}, and does not say why")
     } else {
@@ -234,6 +255,10 @@ pub(super) fn answered(doing: Doing, status: StatusCode, text: Option<&str>) -> 
             Kind::Protocol,
             format!("something that is no Ollama answers there ({})", status.as_u16()),
         ),
+        // Paths in it are of models, and a program's absence has another status.
+        (StatusCode::NOT_FOUND, Some(text)) if matches!(doing, Doing::Managing | Doing::Loading) => {
+            Error::new(Kind::NotFound, format!("Ollama has no such model: {}", told(text)))
+        }
         (_, Some(text)) => said(doing, text),
         (status, None) => Error::new(
             Kind::Protocol,
@@ -259,6 +284,11 @@ impl Meaning {
             Self::DigestMismatch => Kind::DigestMismatch,
             Self::Interrupted => Kind::Interrupted,
             Self::Busy => Kind::Busy(None),
+            Self::NotLoadable => Kind::NotLoadable,
+            Self::OutOfMemory => Kind::OutOfMemory,
+            Self::EngineOptions => Kind::OptionInvalid("load_options.engine_options"),
+            Self::NameInvalid => Kind::NameInvalid,
+            Self::Stalled => Kind::Stalled,
             Self::Protocol => Kind::Protocol,
         }
     }

@@ -11,7 +11,7 @@ use crate::model::{Event, Layer, Phase};
 /// Layers whose sizes are summed; models have a dozen.
 const MAX_LAYERS: usize = 1024;
 
-/// Reads the lines of one pull or create.
+/// Reads the lines of one pull, push or create.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     text: String,
@@ -41,7 +41,10 @@ impl Reader {
         }
         if status.starts_with("pulling ") && !line.digest.is_empty() {
             events.push(Event::Entered(Phase::Downloading(Vec::new())));
-            events.extend(self.downloaded(line));
+            events.extend(self.transferred(line));
+        } else if status.starts_with("pushing ") && !line.digest.is_empty() {
+            events.push(Event::Entered(Phase::Uploading(Vec::new())));
+            events.extend(self.transferred(line));
         } else if line.total > 0 {
             let total = line.total.unsigned_abs();
             events.push(Event::Total(total));
@@ -56,7 +59,7 @@ impl Reader {
 
     /// Layers come one after the other, each with its size in its first line; so the sum of what is known grows. What is
     /// missing in a line is 0, and what has fallen is not believed: the fold keeps the highest.
-    fn downloaded(&mut self, line: &Line) -> [Event; 2] {
+    fn transferred(&mut self, line: &Line) -> [Event; 2] {
         let total = line.total.max(0).unsigned_abs();
         if self.totals.len() < MAX_LAYERS || self.totals.contains_key(&line.digest) {
             let known = self.totals.entry(line.digest.clone()).or_default();
@@ -81,9 +84,9 @@ impl Reader {
 /// The phase that a text begins or goes on with.
 fn phase(status: &str) -> Option<Phase> {
     Some(match status {
-        "pulling manifest" => Phase::Resolving,
+        "pulling manifest" | "retrieving manifest" => Phase::Resolving,
         "verifying sha256 digest" | "verifying conversion" => Phase::Verifying,
-        "writing manifest" => Phase::Writing,
+        "writing manifest" | "pushing manifest" => Phase::Writing,
         "parsing GGUF" => Phase::Parsing,
         "converting model" | "converting adapter" | "validating GGUF model" => Phase::Converting,
         _ => Phase::Quantizing(status.strip_prefix("quantizing ")?.rsplit_once(" to ")?.1.to_owned()),

@@ -23,9 +23,14 @@ pub(super) async fn all(client: &Client) -> Result<Vec<Arc<ModelInfo>>, Error> {
 
 /// The model of this name, in whatever spelling. Where two differ in case only, the one that is spelt alike.
 pub(super) async fn find(client: &Client, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
+    Ok(named(name, all(client).await?))
+}
+
+/// The same of a list.
+pub(super) fn named(name: &ModelName, models: impl IntoIterator<Item = Arc<ModelInfo>>) -> Option<Arc<ModelInfo>> {
     let spelt = name.canonical();
-    let models = all(client).await?.into_iter().filter(|model| model.name == *name);
-    Ok(models.max_by_key(|model| model.name.canonical() == spelt))
+    let models = models.into_iter().filter(|model| model.name == *name);
+    models.max_by_key(|model| model.name.canonical() == spelt)
 }
 
 fn info(listed: Listed) -> Option<ModelInfo> {

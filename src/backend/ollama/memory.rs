@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use self::table::Table;
 use crate::{
-    model::{Digest, ModelName},
+    model::{Digest, ModelName, Provenance},
     source::Stamp,
 };
 
@@ -88,6 +88,9 @@ pub(super) struct Made {
     pub(super) sources: Vec<Digest>,
     /// The model layer that the engine stored; Ollama rewrites what it is sent.
     pub(super) stored: Digest,
+    /// What callers are told of it; absent in files of older versions.
+    #[serde(default)]
+    pub(super) provenance: Option<Provenance>,
 }
 
 // === impl Memory ===

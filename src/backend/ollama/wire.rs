@@ -4,6 +4,8 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+pub(super) mod life;
+
 /// `GET /api/version`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Version {
@@ -69,13 +71,22 @@ pub(super) struct Line {
     pub(super) total: i64,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) completed: i64,
+    /// Of an answer to a prompt: its next piece.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) response: String,
+    /// The same of what is thought aloud.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) thinking: String,
+    /// Tokens of the whole answer, in its last line.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) eval_count: i64,
     #[serde(default)]
     error: Value,
 }
 
-/// `POST /api/pull`.
+/// `POST /api/pull` and `POST /api/push`.
 #[derive(Debug, Serialize)]
-pub(super) struct PullRequest<'a> {
+pub(super) struct TransferRequest<'a> {
     pub(super) model: &'a str,
     pub(super) insecure: bool,
     pub(super) stream: bool,

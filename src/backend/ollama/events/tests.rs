@@ -92,3 +92,17 @@ fn a_create_tells_its_layers_and_ends_with_its_last_line() {
         ["queued", "parsing", "quantizing", "verifying", "writing"]
     );
 }
+
+#[test]
+fn a_push_is_told_layer_by_layer() {
+    let lines = crate::backend::ollama::recorded::lines("push-ok");
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    let (reader, seen) = fold(&lines);
+    assert!(reader.success);
+    assert_eq!(
+        phases(seen.last().unwrap()),
+        ["queued", "resolving", "uploading", "writing"]
+    );
+    let sent = seen.iter().map(|snapshot| snapshot.completed_bytes).max();
+    assert_eq!(sent, Some(238_176 + 182 + 58 + 10 + 77 + 148));
+}

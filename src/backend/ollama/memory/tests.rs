@@ -35,6 +35,7 @@ fn made(number: u64, sources: usize) -> Made {
         recipe: digest(number + 1),
         sources: vec![digest(number + 2); sources],
         stored: digest(number + 3),
+        provenance: None,
     }
 }
 

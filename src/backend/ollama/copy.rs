@@ -1,0 +1,61 @@
+//! Gives a model a second name.
+//!
+//! Ollama writes the new manifest in place, over the older one of that name; readers in that moment may see neither. Layers
+//! that only the older one had stay until Ollama starts again.
+
+use reqwest::Method;
+
+use super::{Shared, list, wire::life::CopyRequest};
+use crate::backend::{CopySpec, Error, Kind};
+
+/// All of it. What is there already with the same content is nothing to do.
+pub(super) async fn run(shared: &Shared, spec: &CopySpec) -> Result<(), Error> {
+    let client = &shared.client;
+    super::not_reserved(&spec.destination, "copy a model to")?;
+    // Of two names the lower one first: two copies that cross do not wait for each other.
+    let mut names = [&spec.source, &spec.destination];
+    names.sort();
+    let _first = shared.names.hold(names[0]).await;
+    let _second = match names {
+        [a, b] if a == b => None,
+        [_, b] => Some(shared.names.hold(b).await),
+    };
+    let all = list::all(client).await?;
+    let find = |name| list::named(name, all.iter().cloned());
+    let Some(source) = find(&spec.source) else {
+        return Err(Error::new(
+            Kind::NotFound,
+            format!("Ollama has no model `{}`", spec.source),
+        ));
+    };
+    let there = find(&spec.destination);
+    match &there {
+        Some(there) if there.digest == source.digest => return Ok(()),
+        Some(there) if !spec.replace => {
+            let message = format!(
+                "`{}` is there with other content: give `replace` to copy over it",
+                there.name
+            );
+            return Err(Error::new(Kind::Exists, message));
+        }
+        _ => {}
+    }
+    let text = source.name.to_string();
+    // As Ollama spells it already.
+    let destination = there.map_or(spec.destination.to_string(), |there| there.name.to_string());
+    let ask = CopyRequest {
+        source: &text,
+        destination: &destination,
+    };
+    client.order(Method::POST, "/api/copy", &ask).await?;
+    match list::find(client, &spec.destination).await? {
+        Some(copy) if copy.digest == source.digest => Ok(()),
+        _ => Err(Error::new(
+            Kind::Protocol,
+            format!(
+                "Ollama said that it copied `{}`, and does not list the copy",
+                source.name
+            ),
+        )),
+    }
+}

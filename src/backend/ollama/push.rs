@@ -1,0 +1,77 @@
+//! One push at a time an Ollama, whatever the model.
+//!
+//! As with pulls: two that meet at a blob can end its process, and one that follows a blob on its way to another registry
+//! believes that it sent it. Ollama stops a push when its connection closes; what has been sent lies in the registry, under
+//! no name.
+//!
+//! Which digest the registry then has is not known: Ollama lists the digest of its file, and sends the manifest written anew,
+//! without the line break at its end.
+
+use std::sync::Arc;
+
+use super::{
+    Shared,
+    error::Doing,
+    list,
+    transfer::{Transfer, Turn},
+};
+use crate::{
+    backend::{
+        Call, Done, Error, Kind, PushSpec,
+        call::{self, TaskReporter},
+        turns::Turns,
+    },
+    model::{Event, Phase},
+};
+
+/// The pushes of one Ollama.
+#[derive(Debug)]
+pub(super) struct Pushes {
+    shared: Arc<Shared>,
+    turns: Arc<Turns>,
+}
+
+// === impl Pushes ===
+
+impl Pushes {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            turns: Arc::new(Turns::new(1)),
+        }
+    }
+
+    /// Begins a push.
+    pub(super) fn start(&self, spec: PushSpec) -> Box<dyn Call> {
+        let (shared, turns) = (Arc::clone(&self.shared), Arc::clone(&self.turns));
+        call::task(|reporter| async move {
+            let whole = run(&shared, &turns, &spec, &reporter);
+            reporter.unless_stopped(whole).await
+        })
+    }
+}
+
+async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PushSpec, reporter: &TaskReporter) -> Result<Done, Error> {
+    let client = &shared.client;
+    // What is sent is one content from the first layer to the manifest.
+    let _held = shared.names.hold(&spec.name).await;
+    let mut turn = Turn::take(turns, client, reporter).await;
+    reporter.report(Event::Entered(Phase::Resolving)).await;
+    let Some(model) = list::find(client, &spec.name).await? else {
+        return Err(Error::new(
+            Kind::NotFound,
+            format!("Ollama has no model `{}`", spec.name),
+        ));
+    };
+    let transfer = Transfer {
+        doing: Doing::Pushing,
+        path: "/api/push",
+        name: &model.name,
+        insecure: spec.insecure,
+    };
+    transfer.run(client, &mut turn, reporter).await?;
+    Ok(Done {
+        changed: true,
+        ..Done::default()
+    })
+}

@@ -1,0 +1,34 @@
+//! Removes a model.
+
+use reqwest::Method;
+
+use super::{Shared, list, wire::life::Named};
+use crate::{
+    backend::{Error, Kind},
+    model::ModelName,
+};
+
+/// The bytes that came free, at least: Ollama does not tell them, nor which layers it shares. A model whose weights another
+/// has freed nothing worth telling; any other has freed all of its layers, but for small texts that others may have.
+pub(super) async fn run(shared: &Shared, name: &ModelName) -> Result<u64, Error> {
+    let client = &shared.client;
+    // A create that was cancelled is still being made, and would bring back what is removed now.
+    let _held = shared.names.hold(name).await;
+    let all = list::all(client).await?;
+    let absent = || Error::new(Kind::NotFound, format!("Ollama has no model `{name}`"));
+    let model = list::named(name, all.iter().cloned()).ok_or_else(absent)?;
+    // It would remove the model with the tag `latest`.
+    super::not_reserved(name, "remove")?;
+    let shares = !shared.weights.sharing(client, &model, &all).await.is_empty();
+    let text = model.name.to_string();
+    client
+        .order(Method::DELETE, "/api/delete", &Named { model: &text })
+        .await?;
+    match list::find(client, name).await? {
+        None => Ok(if shares { 0 } else { model.size_bytes }),
+        Some(_) => Err(Error::new(
+            Kind::Protocol,
+            format!("Ollama said that it removed `{}`, and lists it still", model.name),
+        )),
+    }
+}
