@@ -63,6 +63,7 @@ struct Shared {
     client: Client,
     memory: Memory,
     names: Names,
+    seen: list::Seen,
 }
 
 // === impl Ollama ===
@@ -74,6 +75,7 @@ impl Ollama {
             client: Client::new(settings)?,
             memory,
             names: Names::default(),
+            seen: list::Seen::default(),
         });
         Ok(Self {
             pulls: Pulls::new(Arc::clone(&shared)),
@@ -106,11 +108,11 @@ impl Backend for Ollama {
     }
 
     async fn list(&self) -> Result<Vec<Arc<ModelInfo>>, Error> {
-        list::all(&self.shared.client).await
+        list::all(&self.shared).await
     }
 
     async fn inspect(&self, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
-        list::find(&self.shared.client, name).await
+        list::find(&self.shared, name).await
     }
 
     async fn pull(&self, spec: PullSpec) -> Result<Box<dyn Call>, Error> {

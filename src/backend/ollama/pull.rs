@@ -87,7 +87,7 @@ async fn run(shared: &Shared, turns: &Turns, spec: &PullSpec, reporter: &TaskRep
         asked: false,
     };
     reporter.report(Event::Entered(Phase::Resolving)).await;
-    let before = list::find(client, &spec.name).await?.map(|model| model.digest.clone());
+    let before = list::find(shared, &spec.name).await?.map(|model| model.digest.clone());
     let mut pause = FIRST_PAUSE;
     for attempt in 1.. {
         turn.asked = true;
@@ -104,7 +104,7 @@ async fn run(shared: &Shared, turns: &Turns, spec: &PullSpec, reporter: &TaskRep
             Ok(()) => break,
         }
     }
-    let after = list::find(client, &spec.name).await?.map(|model| model.digest.clone());
+    let after = list::find(shared, &spec.name).await?.map(|model| model.digest.clone());
     Ok(Done {
         changed: after != before,
         provenance: None,
