@@ -17,6 +17,8 @@ mod empty;
 mod ensure;
 #[path = "ollama/list.rs"]
 mod list;
+#[path = "ollama/models.rs"]
+mod models;
 #[path = "../tests/support/ollama.rs"]
 mod ollama;
 #[path = "ollama/pull.rs"]
@@ -25,8 +27,6 @@ mod pull;
 mod registry;
 #[path = "../tests/support/service.rs"]
 mod service;
-#[path = "ollama/shards.rs"]
-mod shards;
 mod support;
 
 use std::{env, fs};

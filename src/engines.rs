@@ -258,7 +258,9 @@ impl Engine {
     /// How ready a listed model is, by what runs.
     pub fn level(&self, info: &ModelInfo, running: &[Running]) -> Level {
         let ready = running.iter().find(|running| {
-            let same = running.digest.as_ref().is_none_or(|digest| *digest == info.digest);
+            // Under another name the manifest is another one, of the same weights.
+            let told = running.digest.as_ref().filter(|_| running.name == info.name);
+            let same = told.is_none_or(|digest| *digest == info.digest);
             same && running.state == RunState::Ready && running.is(&info.name)
         });
         match ready {

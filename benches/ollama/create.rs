@@ -12,7 +12,7 @@ use model_control::grpc::proto::v1::{CreateFromPathRequest, ListRequest, create_
 use serde_json::json;
 
 use crate::{
-    Client, World, ollama, shards,
+    Client, World, models, ollama,
     support::{Memory, Samples, Watch, mib, row, setting},
 };
 
@@ -56,7 +56,8 @@ struct Times {
 pub(crate) async fn gguf() {
     let size = setting("MIB", 2048);
     let (world, client) = World::new(&[]).await;
-    let source = world.home.write_model("big.gguf", size);
+    let source = world.home.model("big.gguf");
+    models::gguf(&source, size);
     bench(world, client, source, &format!("a GGUF of {size} MiB")).await;
 }
 
@@ -64,7 +65,7 @@ pub(crate) async fn safetensors() {
     let size = setting("MIB", 2048);
     let (world, client) = World::new(&[]).await;
     let source = world.home.model("shards");
-    shards::write(&source, size);
+    models::shards(&source, size);
     bench(world, client, source, &format!("8 shards of {size} MiB together")).await;
 }
 

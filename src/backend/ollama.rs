@@ -86,6 +86,7 @@ struct Shared {
     memory: Memory,
     names: Names,
     weights: Weights,
+    seen: list::Seen,
 }
 
 // === impl Ollama ===
@@ -98,6 +99,7 @@ impl Ollama {
             memory,
             names: Names::default(),
             weights: Weights::default(),
+            seen: list::Seen::default(),
         });
         Ok(Self {
             pulls: Pulls::new(Arc::clone(&shared)),
@@ -138,11 +140,11 @@ impl Backend for Ollama {
     }
 
     async fn list(&self) -> Result<Vec<Arc<ModelInfo>>, Error> {
-        list::all(&self.shared.client).await
+        list::all(&self.shared).await
     }
 
     async fn inspect(&self, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
-        list::find(&self.shared.client, name).await
+        list::find(&self.shared, name).await
     }
 
     async fn pull(&self, spec: PullSpec) -> Result<Box<dyn Call>, Error> {
@@ -183,7 +185,7 @@ impl Backend for Ollama {
 
     async fn warm(&self, spec: &LoadSpec, timeout: Duration) -> Result<Canary, Error> {
         load::refuse(spec)?;
-        canary::warm(&self.shared.client, spec, timeout).await
+        canary::warm(&self.shared, spec, timeout).await
     }
 
     async fn unload(&self, name: &ModelName) -> Result<Unloaded, Error> {

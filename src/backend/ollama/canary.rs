@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
 
 use super::{
+    Shared,
     client::Client,
     error::{self, Doing},
     load::{self, Way},
@@ -23,8 +24,8 @@ const WORD: &str = "Hello";
 const MAX_TEXT: usize = 64;
 
 /// One question, answered within `limit`.
-pub(super) async fn warm(client: &Client, spec: &LoadSpec, limit: Duration) -> Result<Canary, Error> {
-    match timeout(limit, ask(client, spec, limit)).await {
+pub(super) async fn warm(shared: &Shared, spec: &LoadSpec, limit: Duration) -> Result<Canary, Error> {
+    match timeout(limit, ask(shared, spec, limit)).await {
         Ok(answered) => answered,
         Err(_late) => {
             let message = format!("`{}` gave no answer within {} s", spec.name, limit.as_secs_f64());
@@ -33,8 +34,9 @@ pub(super) async fn warm(client: &Client, spec: &LoadSpec, limit: Duration) -> R
     }
 }
 
-async fn ask(client: &Client, spec: &LoadSpec, limit: Duration) -> Result<Canary, Error> {
-    let model = load::listed(client, spec).await?;
+async fn ask(shared: &Shared, spec: &LoadSpec, limit: Duration) -> Result<Canary, Error> {
+    let client = &shared.client;
+    let model = load::listed(shared, spec).await?;
     let name = model.name.to_string();
     let check_time = SystemTime::now();
     let start = Instant::now();

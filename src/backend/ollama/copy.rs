@@ -20,7 +20,7 @@ pub(super) async fn run(shared: &Shared, spec: &CopySpec) -> Result<(), Error> {
         [a, b] if a == b => None,
         [_, b] => Some(shared.names.hold(b).await),
     };
-    let all = list::all(client).await?;
+    let all = list::all(shared).await?;
     let find = |name| list::named(name, all.iter().cloned());
     let Some(source) = find(&spec.source) else {
         return Err(Error::new(
@@ -48,7 +48,7 @@ pub(super) async fn run(shared: &Shared, spec: &CopySpec) -> Result<(), Error> {
         destination: &destination,
     };
     client.order(Method::POST, "/api/copy", &ask).await?;
-    match list::find(client, &spec.destination).await? {
+    match list::find(shared, &spec.destination).await? {
         Some(copy) if copy.digest == source.digest => Ok(()),
         _ => Err(Error::new(
             Kind::Protocol,

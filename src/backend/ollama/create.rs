@@ -113,7 +113,7 @@ impl<'a> Job<'a> {
         let mut blobs: Vec<_> = files.all().zip(digests).map(blob).collect();
         let adapters = blobs.split_off(files.files.len());
         Ok(Self {
-            before: list::find(&shared.client, &spec.name).await?,
+            before: list::find(shared, &spec.name).await?,
             shared,
             spec,
             reporter,
@@ -185,7 +185,7 @@ impl<'a> Job<'a> {
     }
 
     async fn done(&self, layers: &[String]) -> Result<Done, Error> {
-        let after = list::find(&self.shared.client, &self.spec.name).await?;
+        let after = list::find(self.shared, &self.spec.name).await?;
         let stored = layers.first().and_then(|hex| format!("sha256:{hex}").parse().ok());
         let sources: Vec<_> = self.files.iter().map(|(_, blob)| blob.digest.clone()).collect();
         let stored = stored.or(sources.first().cloned()).unwrap_or_else(|| Digest::of(b""));

@@ -1,29 +1,48 @@
 //! Ollama's models.
 //!
-//! Nothing is kept between two questions: Ollama reads its manifests anew for each, and so what other clients did is seen.
+//! Ollama is asked each time, and reads its manifests anew for each question: what other clients did is seen. What is kept
+//! is the reading of its answers: a model that is told in the same words is the same model ([`Seen`]).
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    client::Client,
+    Shared,
     wire::{Listed, Tags},
 };
 use crate::{
-    backend::Error,
+    backend::{Error, Kind},
     model::{Digest, ModelCapability, ModelInfo, ModelName},
 };
 
+/// Models of an answer that are kept: some 10 MiB.
+const MAX_SEEN: usize = 10_000;
+
+/// The models of the last answer, by the words in which they were told. Ollama tells a list in another order each time, so
+/// it is one model that is looked up, not the whole.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<HashMap<Box<str>, Read>>);
+
+/// What was read of a model; none of what is no model.
+type Read = Option<Arc<ModelInfo>>;
+
 /// All models. One whose name or digest is none is left out: nothing could be done with it.
-pub(super) async fn all(client: &Client) -> Result<Vec<Arc<ModelInfo>>, Error> {
-    let tags: Tags = client.get("/api/tags").await?;
-    Ok(tags.models.into_iter().filter_map(info).map(Arc::new).collect())
+pub(super) async fn all(shared: &Shared) -> Result<Vec<Arc<ModelInfo>>, Error> {
+    let tags = shared.client.get("/api/tags").await?;
+    shared.seen.read(tags).map_err(|source| {
+        let message = format!("{} lists what no Ollama says", shared.client.url());
+        Error::new(Kind::Protocol, message).because(source)
+    })
 }
 
 /// The model of this name, in whatever spelling. Where two differ in case only, the one that is spelt alike.
-pub(super) async fn find(client: &Client, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
-    Ok(named(name, all(client).await?))
+pub(super) async fn find(shared: &Shared, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
+    Ok(named(name, all(shared).await?))
 }
 
 /// The same of a list.
@@ -31,6 +50,38 @@ pub(super) fn named(name: &ModelName, models: impl IntoIterator<Item = Arc<Model
     let spelt = name.canonical();
     let models = models.into_iter().filter(|model| model.name == *name);
     models.max_by_key(|model| model.name.canonical() == spelt)
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn read(&self, tags: Tags) -> Result<Vec<Arc<ModelInfo>>, serde_json::Error> {
+        let count = tags.models.len();
+        let mut models = Vec::with_capacity(count);
+        let mut unseen = Vec::new();
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for told in tags.models {
+            match seen.get(told.get()) {
+                Some(read) => models.extend(read.clone()),
+                None => unseen.push(told),
+            }
+        }
+        if unseen.is_empty() && seen.len() == count {
+            return Ok(models);
+        }
+        // Something changed, which is rare: what is kept is never more than an answer and what came with the next.
+        if seen.len() > count {
+            seen.clear();
+        }
+        for told in unseen {
+            let read = info(serde_json::from_str(told.get())?).map(Arc::new);
+            models.extend(read.clone());
+            if seen.len() < MAX_SEEN {
+                seen.insert(told.into(), read);
+            }
+        }
+        Ok(models)
+    }
 }
 
 fn info(listed: Listed) -> Option<ModelInfo> {
@@ -94,7 +145,10 @@ mod tests {
 
     fn parsed(json: &str) -> Vec<ModelInfo> {
         let tags: Tags = serde_json::from_str(json).unwrap();
-        tags.models.into_iter().filter_map(info).collect()
+        let seen = Seen::default();
+        let first = seen.read(serde_json::from_str(json).unwrap()).unwrap();
+        assert_eq!(first, seen.read(tags).unwrap(), "read again");
+        first.into_iter().map(|model| (*model).clone()).collect()
     }
 
     #[test]
@@ -127,5 +181,33 @@ mod tests {
         assert_eq!((model.name.to_string().as_str(), model.size_bytes), ("old:latest", 0));
         assert_eq!(model.modify_time, SystemTime::UNIX_EPOCH);
         assert!(parsed(r#"{"models":null}"#).is_empty());
+    }
+
+    #[test]
+    fn a_model_is_read_once_and_anew_when_it_is_told_otherwise() {
+        let seen = Seen::default();
+        let told =
+            |model: &str, size: u32| format!(r#"{{"name":"{model}","digest":"{}","size":{size}}}"#, "0".repeat(64));
+        let read = |models: &[String]| {
+            let json = format!(r#"{{"models":[{}]}}"#, models.join(","));
+            seen.read(serde_json::from_str(&json).unwrap()).unwrap()
+        };
+        let first = read(&[told("a", 1), told("b", 1)]);
+        let second = read(&[told("b", 1), told("a", 1)]);
+        assert!(Arc::ptr_eq(&first[0], &second[1]) && Arc::ptr_eq(&first[1], &second[0]));
+        let changed = read(&[told("a", 2), told("b", 1)]);
+        let sizes: Vec<_> = changed
+            .iter()
+            .map(|model| (model.name.to_string(), model.size_bytes))
+            .collect();
+        assert!(
+            sizes.contains(&("a:latest".to_owned(), 2)) && sizes.len() == 2,
+            "{sizes:?}"
+        );
+        for size in 0..10 {
+            assert_eq!(read(&[told("a", size)]).len(), 1);
+        }
+        assert!(seen.0.lock().unwrap().len() <= 2, "what is told no more is forgotten");
+        assert!(read(&[]).is_empty());
     }
 }

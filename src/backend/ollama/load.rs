@@ -51,7 +51,7 @@ async fn run(shared: &Shared, spec: &LoadSpec, reporter: &TaskReporter) -> Resul
     // A create that was cancelled is still being made: what is loaded before its end is the older content.
     drop(shared.names.hold(&spec.name).await);
     reporter.report(Event::Entered(Phase::Loading)).await;
-    let model = listed(client, spec).await?;
+    let model = listed(shared, spec).await?;
     let before = running::find(shared, &model).await?;
     let mut asked = pin!(ask(client, spec, &model));
     loop {
@@ -98,8 +98,8 @@ async fn ask(client: &Client, spec: &LoadSpec, model: &ModelInfo) -> Result<(), 
 }
 
 /// The model as Ollama lists it.
-pub(super) async fn listed(client: &Client, spec: &LoadSpec) -> Result<Arc<ModelInfo>, Error> {
-    let found = list::find(client, &spec.name).await?;
+pub(super) async fn listed(shared: &Shared, spec: &LoadSpec) -> Result<Arc<ModelInfo>, Error> {
+    let found = list::find(shared, &spec.name).await?;
     found.ok_or_else(|| Error::new(Kind::NotFound, format!("Ollama has no model `{}`", spec.name)))
 }
 

@@ -56,7 +56,7 @@ async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PullSpec, reporter: &Ta
     let _held = shared.names.hold(&spec.name).await;
     let mut turn = Turn::take(turns, client, reporter).await;
     reporter.report(Event::Entered(Phase::Resolving)).await;
-    let before = list::find(client, &spec.name).await?.map(|model| model.digest.clone());
+    let before = list::find(shared, &spec.name).await?.map(|model| model.digest.clone());
     let transfer = Transfer {
         doing: Doing::Pulling,
         path: "/api/pull",
@@ -65,7 +65,7 @@ async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PullSpec, reporter: &Ta
     };
     let pulled = transfer.run(client, &mut turn, reporter).await;
     pulled.map_err(|error| named(error, &spec.name))?;
-    let after = list::find(client, &spec.name).await?.map(|model| model.digest.clone());
+    let after = list::find(shared, &spec.name).await?.map(|model| model.digest.clone());
     Ok(Done {
         changed: after != before,
         ..Done::default()

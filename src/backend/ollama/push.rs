@@ -57,7 +57,7 @@ async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PushSpec, reporter: &Ta
     let _held = shared.names.hold(&spec.name).await;
     let mut turn = Turn::take(turns, client, reporter).await;
     reporter.report(Event::Entered(Phase::Resolving)).await;
-    let Some(model) = list::find(client, &spec.name).await? else {
+    let Some(model) = list::find(shared, &spec.name).await? else {
         return Err(Error::new(
             Kind::NotFound,
             format!("Ollama has no model `{}`", spec.name),

@@ -37,7 +37,7 @@ pub(super) async fn all(shared: &Shared) -> Result<Vec<Running>, Error> {
     if running.is_empty() {
         return Ok(running);
     }
-    let listed = list::all(&shared.client).await?;
+    let listed = list::all(shared).await?;
     for one in &mut running {
         let own = listed
             .iter()
@@ -64,7 +64,7 @@ pub(super) async fn find(shared: &Shared, model: &ModelInfo) -> Result<Option<Ru
     if running.is_empty() {
         return Ok(None);
     }
-    let listed = list::all(&shared.client).await?;
+    let listed = list::all(shared).await?;
     let sharing = shared.weights.sharing(&shared.client, model, &listed).await;
     Ok(running
         .into_iter()
@@ -74,7 +74,7 @@ pub(super) async fn find(shared: &Shared, model: &ModelInfo) -> Result<Option<Ru
 /// Takes a model out of memory.
 pub(super) async fn unload(shared: &Shared, name: &ModelName) -> Result<Unloaded, Error> {
     let client = &shared.client;
-    let listed = list::find(client, name).await?;
+    let listed = list::find(shared, name).await?;
     let found = match &listed {
         Some(model) => find(shared, model).await?,
         None => None,
@@ -82,7 +82,7 @@ pub(super) async fn unload(shared: &Shared, name: &ModelName) -> Result<Unloaded
     let (Some(model), Some(process)) = (&listed, found) else {
         return nameless(client, name, listed.as_deref()).await;
     };
-    let sharing = shared.weights.sharing(client, model, &list::all(client).await?).await;
+    let sharing = shared.weights.sharing(client, model, &list::all(shared).await?).await;
     ask(client, &model.name).await?;
     if !gone(client, process.digest.as_ref(), GONE).await? {
         let message = format!(

@@ -31,7 +31,7 @@ const MAX_INTEGER: u64 = 1 << 53;
 /// What Ollama tells.
 pub(super) async fn run(shared: &Shared, name: &ModelName, verbose: bool) -> Result<Option<Details>, Error> {
     let client = &shared.client;
-    let Some(model) = list::find(client, name).await? else {
+    let Some(model) = list::find(shared, name).await? else {
         return Ok(None);
     };
     // It would tell of the model with the tag `latest`.
@@ -41,7 +41,7 @@ pub(super) async fn run(shared: &Shared, name: &ModelName, verbose: bool) -> Res
     let shown: Shown = match client.post(Doing::Managing, "/api/show", &ask).await {
         Ok(shown) => shown,
         Err(error) if error.kind == Kind::NotFound => {
-            if list::find(client, name).await?.is_none() {
+            if list::find(shared, name).await?.is_none() {
                 return Ok(None);
             }
             let message =

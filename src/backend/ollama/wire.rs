@@ -2,7 +2,7 @@
 //! sign, words that came later.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 pub(super) mod life;
 
@@ -15,8 +15,9 @@ pub(super) struct Version {
 /// `GET /api/tags`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Tags {
+    /// Each a [`Listed`], in Ollama's words.
     #[serde(deserialize_with = "or_default")]
-    pub(super) models: Vec<Listed>,
+    pub(super) models: Vec<Box<RawValue>>,
 }
 
 #[derive(Debug, Deserialize)]
