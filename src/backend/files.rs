@@ -165,6 +165,9 @@ fn lone(file: &File, header: &Header) -> Result<Merged, Error> {
 
 fn expect(name: &str, header: &Header, wanted: FileKind) -> Result<(), Error> {
     let kind = header.kind();
+    if kind == wanted && header.tensors.is_empty() {
+        return Err(invalid(format!("`{name}` has no tensors")));
+    }
     if kind == wanted {
         return Ok(());
     }

@@ -1,15 +1,16 @@
 //! Creates that Ollama cannot stop: left by their callers, killed with it, and asked for again.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use model_control::grpc::proto::v1;
+use rustix::process::{Pid, Signal};
 use tonic::Streaming;
 
 use super::{
     calls,
     models::{tiny, write_large},
     support::{Code, create, created, soon},
-    world::{NOT_SERVING, SERVING, World, assert_clean},
+    world::{NOT_SERVING, SERVING, World, assert_clean, until},
 };
 
 type Creating = Streaming<v1::CreateFromPathResponse>;
@@ -109,6 +110,45 @@ async fn a_create_whose_caller_is_gone_goes_on() {
     assert_eq!(operation.state(), v1::operation::State::Succeeded);
     assert_eq!(world.server.asked("POST", "/api/create"), 1);
     world.lives();
+}
+
+/// As a system does that has no memory left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_whose_helper_is_killed_may_be_asked_for_again() {
+    let Some(mut world) = World::new().await else { return };
+    let (stream, _, request) = begun(&world, "m", 9).await;
+    kill_helper(&world).await;
+    let status = result(stream).await.unwrap_err();
+    assert_clean(&status, &world);
+    assert_eq!(
+        calls::told(&status),
+        calls::is(Code::Aborted, "INTERRUPTED"),
+        "{status:?}"
+    );
+    assert!(status.message().contains("llama-quantize was killed"), "{status:?}");
+    assert!(world.list().await.is_empty());
+    assert!(created(&mut world.client.clone(), request).await.unwrap().changed);
+    world.lives();
+}
+
+/// The llama-quantize that works in this Ollama's models.
+async fn kill_helper(world: &World) {
+    let models = world.server.models().display().to_string();
+    until(|| {
+        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let entry = entry.ok()?;
+            let line = fs::read(entry.path().join("cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&line);
+            let of_it = line.contains("llama-quantize") && line.contains(&models);
+            of_it.then(|| entry.file_name().to_str()?.parse::<i32>().ok()).flatten()
+        });
+        let pids: Vec<_> = pids.filter_map(Pid::from_raw).collect();
+        for pid in &pids {
+            rustix::process::kill_process(*pid, Signal::KILL).ok();
+        }
+        !pids.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,7 +58,7 @@ pub(crate) struct Hub {
 
 struct Book {
     kept: Mutex<Kept>,
-    /// `GET /v2/…`, one line a request, in the order of their coming.
+    /// `GET /v2/…`, or `GET storage /v2/…`, one line a request, in the order of their coming.
     seen: watch::Sender<Vec<String>>,
 }
 
@@ -210,8 +210,9 @@ fn answers(book: &Arc<Book>, storage: Option<u16>) -> Router {
 
 async fn answer(book: &Book, storage: Option<u16>, request: &Parts) -> Response<Body> {
     let path = request.uri.path();
+    let place = if storage.is_some() { "" } else { "storage " };
     book.seen
-        .send_modify(|seen| seen.push(format!("{} {path}", request.method)));
+        .send_modify(|seen| seen.push(format!("{} {place}{path}", request.method)));
     let response = Response::builder();
     let none = || Response::builder().status(404).body(Body::empty()).unwrap();
     let Some((_, digest)) = path.rsplit_once("/blobs/") else {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model_control::grpc::proto::v1;
 use tokio::task::JoinSet;
+use tonic::{Status, Streaming};
 
 use super::{
     calls,
@@ -29,7 +30,7 @@ async fn a_pull_whose_ollama_is_killed_ends_with_a_reason() {
     world.hub.way(&blob, half(&gate));
     let (stream, first) = calls::pulling(&mut world.client.clone(), world.request("m")).await;
     let (waiting, _) = calls::pulling(&mut world.client.clone(), world.request("other")).await;
-    world.hub.is_asked(&["GET", blob.as_str()], 2).await;
+    world.hub.is_asked(&["GET storage", blob.as_str()], 1).await;
     world.server.kill();
     let status = tokio::time::timeout(Duration::from_secs(5), calls::pulled(stream))
         .await
@@ -88,6 +89,16 @@ async fn an_ollama_that_starts_late_is_used_when_it_comes() {
     world.lives();
 }
 
+/// However long it takes.
+async fn pulled(mut stream: Streaming<v1::PullResponse>) -> Result<v1::PullResult, Status> {
+    while let Some(message) = soon(stream.message()).await? {
+        if let Some(v1::pull_response::Event::Result(result)) = message.event {
+            return Ok(result);
+        }
+    }
+    panic!("no result")
+}
+
 /// It accepts connections and answers nothing; after a while it goes on.
 async fn stopped(world: &mut World, noticed: bool) {
     world.health("backends/one", SERVING).await;
@@ -97,9 +108,9 @@ async fn stopped(world: &mut World, noticed: bool) {
     let mut pulls = JoinSet::new();
     for _ in 0..10 {
         let (stream, _) = calls::pulling(&mut world.client.clone(), world.request("m")).await;
-        pulls.spawn(calls::pulled(stream));
+        pulls.spawn(pulled(stream));
     }
-    world.hub.is_asked(&["GET", blob.as_str()], 2).await;
+    world.hub.is_asked(&["GET storage", blob.as_str()], 1).await;
     world.server.stop();
     // Its bytes wait in the kernel.
     gate.open();

@@ -2,7 +2,7 @@
 //!
 //! Ollama takes a blob whole or not at all, and hashes it as it comes. Of a file, [`AHEAD`] pieces are in memory at most.
 
-use std::os::unix::fs::FileExt as _;
+use std::{io, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -42,6 +42,37 @@ pub(super) async fn all(client: &Client, blobs: &[Blob], reporter: &TaskReporter
         .await
 }
 
+/// Fails when Ollama's disk has no room for so many bytes more. They are sent, one is missing, and so Ollama removes them.
+pub(super) async fn room(client: &Client, len: u64, reporter: &TaskReporter) -> Result<(), Error> {
+    let zeros = Bytes::from_static(&[0; PIECE]);
+    let reporter = reporter.clone();
+    let pieces = stream::unfold(len, move |left| {
+        let (zeros, reporter) = (zeros.clone(), reporter.clone());
+        async move {
+            reporter.count(Event::Alive);
+            let piece = zeros.slice(..usize::try_from(left).unwrap_or(PIECE).min(PIECE));
+            let rest = left - piece.len() as u64;
+            // The connection breaks in place of the last byte.
+            let piece = if piece.is_empty() {
+                Err(io::Error::from(io::ErrorKind::Interrupted))
+            } else {
+                Ok(piece)
+            };
+            Some((piece, rest))
+        }
+    });
+    let path = format!("/api/blobs/{}", Digest::of(b"the room of a disk"));
+    match client.send(&path, Body::wrap_stream(pieces), len + 1).await {
+        Err(
+            full @ Error {
+                kind: Kind::DiskFull { .. },
+                ..
+            },
+        ) => Err(full),
+        _ => Ok(()),
+    }
+}
+
 async fn one(client: &Client, blob: &Blob, reporter: &TaskReporter) -> Result<(), Error> {
     let path = format!("/api/blobs/{}", blob.digest);
     if !client.head(&path).await? {
@@ -75,7 +106,7 @@ impl Blob {
 
     /// Read on a thread that ends with the body. Exactly as long as the file was when it was hashed.
     fn body(&self, reporter: &TaskReporter) -> Body {
-        let (pieces, sent) = mpsc::channel::<std::io::Result<Bytes>>(AHEAD);
+        let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
         let (blob, reporter) = (self.clone(), reporter.clone());
         tokio::task::spawn_blocking(move || {
             let (mut at, size) = (0, blob.source.size());
