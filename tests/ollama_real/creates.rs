@@ -55,7 +55,7 @@ async fn result(mut stream: Creating) -> Result<v1::CreateFromPathResult, tonic:
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_create_goes_on_and_the_next_of_its_name_wins() {
     let Some(mut world) = World::new().await else { return };
-    let (stream, id, _) = begun(&world, "m", 9).await;
+    let (stream, id, _) = begun(&world, "m", 4).await;
     let cancelled = world.cancel(&id).await;
     assert_eq!(cancelled.state(), v1::operation::State::Cancelled);
     assert!(
@@ -102,7 +102,7 @@ async fn a_cancelled_create_ends_in_its_model() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_whose_caller_is_gone_goes_on() {
     let Some(mut world) = World::new().await else { return };
-    let (stream, id, request) = begun(&world, "m", 4).await;
+    let (stream, id, request) = begun(&world, "m", 3).await;
     drop(stream);
     let made = created(&mut world.client.clone(), request).await.unwrap();
     assert_eq!(made.model.unwrap().digest, world.list().await[0].digest);
@@ -116,7 +116,7 @@ async fn a_create_whose_caller_is_gone_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_whose_helper_is_killed_may_be_asked_for_again() {
     let Some(mut world) = World::new().await else { return };
-    let (stream, _, request) = begun(&world, "m", 9).await;
+    let (stream, _, request) = begun(&world, "m", 4).await;
     kill_helper(&world).await;
     let status = result(stream).await.unwrap_err();
     assert_clean(&status, &world);

@@ -91,7 +91,7 @@ async fn inside_upload() {
 #[test]
 fn a_create_that_fills_the_disk_is_told() {
     if super::ollama::program().is_some() {
-        on_a_small_disk("full_disk::inside_create", "size=60m");
+        on_a_small_disk("full_disk::inside_create", "size=120m");
     }
 }
 
@@ -105,6 +105,11 @@ async fn inside_create() {
     write_large(&path, 1, 2);
     let size = fs::metadata(&path).unwrap().len();
     fill(&disk, size + 4 * MIB);
+    let status = world.create("large", &path).await.unwrap_err();
+    assert_full(&status, &world);
+    // Now there is nearly enough.
+    fs::remove_file(disk.join("other")).unwrap();
+    fill(&disk, size - MIB);
     let status = world.create("large", &path).await.unwrap_err();
     assert_full(&status, &world);
     clear(&world, &disk);

@@ -2,12 +2,12 @@
 //!
 //! Ollama takes a blob whole or not at all, and hashes it as it comes. Of a file, [`AHEAD`] pieces are in memory at most.
 
-use std::{io, os::unix::fs::FileExt as _};
+use std::{io, os::unix::fs::FileExt as _, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::Body;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::client::Client;
@@ -22,6 +22,8 @@ const PIECE: usize = 512 << 10;
 const AHEAD: usize = 4;
 /// Files at a time: each takes Ollama a core for its hash.
 const AT_A_TIME: usize = 4;
+/// From our last byte until Ollama has written what lay in the connection's buffers, a few MiB.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A file and what it is known by.
 #[derive(Debug, Clone)]
@@ -52,8 +54,9 @@ pub(super) async fn room(client: &Client, len: u64, reporter: &TaskReporter) -> 
             reporter.count(Event::Alive);
             let piece = zeros.slice(..usize::try_from(left).unwrap_or(PIECE).min(PIECE));
             let rest = left - piece.len() as u64;
-            // The connection breaks in place of the last byte.
             let piece = if piece.is_empty() {
+                // What the connection still holds may be what finds no room. Then it breaks in place of the last byte.
+                sleep(DRAIN).await;
                 Err(io::Error::from(io::ErrorKind::Interrupted))
             } else {
                 Ok(piece)
