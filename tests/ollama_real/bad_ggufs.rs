@@ -137,13 +137,16 @@ async fn malformed_adapters_do_not_reach_ollama() {
     works(&mut world).await;
 }
 
+/// A file's name and content.
+type FileOf<'a> = (&'a str, &'a [u8]);
+
 /// Empty files make Ollama fail at random, and two models in one make a model of the last.
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_files_and_mixtures_do_not_reach_ollama() {
     let Some(mut world) = World::new().await else { return };
     let weights = safetensors(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 8);
     let config = br#"{"architectures":["LlamaForCausalLM"]}"#;
-    let folders: &[(&str, &[(&str, &[u8])])] = &[
+    let folders: &[(&str, &[FileOf<'_>])] = &[
         ("nothing", &[]),
         ("empty-gguf", &[("m.gguf", b"")]),
         ("empty-weights", &[("model.safetensors", b""), ("config.json", config)]),

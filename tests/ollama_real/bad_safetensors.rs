@@ -38,7 +38,7 @@ const UP: &str = "model.layers.0.mlp.up_proj.weight";
 
 fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     vec![
-        ("length-top-bit", length((1 << 63) | 100)),
+        ("length-top-bit", length((1 << 63) + 100)),
         ("length-all-bits", length(u64::MAX)),
         ("length-2-62", length(1 << 62)),
         ("length-8-gib", length(8 << 30)),
@@ -69,7 +69,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
         (
             "overlap",
             but(|header, _| {
-                header[Q]["data_offsets"] = header["model.layers.0.self_attn.k_proj.weight"]["data_offsets"].clone()
+                header[Q]["data_offsets"] = header["model.layers.0.self_attn.k_proj.weight"]["data_offsets"].clone();
             }),
         ),
         (
@@ -141,7 +141,7 @@ async fn malformed_safetensors_adapters_do_not_reach_ollama() {
     let Some(mut world) = World::new().await else { return };
     let model = world.put("m.gguf", &super::models::tiny(0));
     for (name, bytes) in [
-        ("top-bit", length((1 << 63) | 100)),
+        ("top-bit", length((1 << 63) + 100)),
         ("reversed", reversed(Q)),
         (
             "no-offsets",

@@ -46,7 +46,7 @@ pub(super) async fn all(client: &Client, blobs: &[Blob], reporter: &TaskReporter
 
 /// Fails when Ollama's disk has no room for so many bytes more. They are sent, one is missing, and so Ollama removes them.
 pub(super) async fn room(client: &Client, len: u64, reporter: &TaskReporter) -> Result<(), Error> {
-    let zeros = Bytes::from_static(&[0; PIECE]);
+    let zeros = Bytes::from(vec![0; PIECE]);
     let reporter = reporter.clone();
     let pieces = stream::unfold(len, move |left| {
         let (zeros, reporter) = (zeros.clone(), reporter.clone());
