@@ -165,6 +165,10 @@ fn lone(file: &File, header: &Header) -> Result<Merged, Error> {
 
 fn expect(name: &str, header: &Header, wanted: FileKind) -> Result<(), Error> {
     let kind = header.kind();
+    // Of a split model, the first part may have none.
+    if kind == wanted && wanted == FileKind::Adapter && header.tensors.is_empty() {
+        return Err(invalid(format!("`{name}` has no tensors")));
+    }
     if kind == wanted {
         return Ok(());
     }

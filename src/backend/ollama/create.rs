@@ -169,7 +169,11 @@ impl<'a> Job<'a> {
                 }
                 continue;
             };
-            let Some(line) = line? else { break };
+            let line = match line {
+                Err(error) if stream.helper_failed => return Err(self.without_reason(error).await),
+                line => line?,
+            };
+            let Some(line) = line else { break };
             for event in reader.read(&line) {
                 match event {
                     Event::Total(_) | Event::Bytes(_) => self.reporter.count(event),
@@ -181,6 +185,23 @@ impl<'a> Job<'a> {
             Ok(reader.layers)
         } else {
             Err(stream.cut_short())
+        }
+    }
+
+    /// Ollama does not tell a full disk from a wrong file when its program fails: the copy's bytes are tried.
+    async fn without_reason(&self, error: Error) -> Error {
+        self.reporter
+            .report(Event::Text("looking whether Ollama's disk has room".to_owned()))
+            .await;
+        let size = self.files.iter().map(|(_, blob)| blob.source.size()).sum();
+        match upload::room(&self.shared.client, size, self.reporter).await {
+            Err(
+                full @ Error {
+                    kind: Kind::DiskFull { .. },
+                    ..
+                },
+            ) => full,
+            _ => error,
         }
     }
 

@@ -153,7 +153,12 @@ const CREATING: &[Row] = &[
         "a file that had been sent to Ollama was removed there while the model was made: ask again",
     ),
     (
-        &["llama-quantize failed"],
+        &["signal: killed"],
+        Meaning::Interrupted,
+        "llama-quantize was killed on Ollama's machine, which may lack memory: ask again",
+    ),
+    (
+        &[HELPER_FAILED],
         Meaning::FileInvalid,
         "llama-quantize refuses the file; its reason stands in Ollama's log",
     ),
@@ -185,6 +190,14 @@ const UPLOADING: &[Row] = &[(
     Meaning::DigestMismatch,
     "what reached Ollama is not what was sent",
 )];
+
+/// Its program that copies and quantizes failed, which says why in Ollama's log alone.
+const HELPER_FAILED: &str = "llama-quantize failed";
+
+/// Whether that is all that Ollama says: the file may be wrong, or the disk full.
+pub(super) fn is_of_helper(text: &str) -> bool {
+    text.contains(HELPER_FAILED) && !text.contains("signal: killed")
+}
 
 /// Ollama stopped work that nobody here had stopped: the download that it joined had been left by somebody before.
 pub(super) fn is_canceled(text: &str) -> bool {

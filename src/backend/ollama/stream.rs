@@ -27,6 +27,8 @@ pub(super) struct Stream {
     ended: bool,
     /// Ollama stopped work that nobody here had stopped.
     pub(super) canceled: bool,
+    /// Ollama's own program failed, and Ollama does not say why.
+    pub(super) helper_failed: bool,
 }
 
 // === impl Stream ===
@@ -40,6 +42,7 @@ impl Stream {
             url,
             ended: false,
             canceled: false,
+            helper_failed: false,
         }
     }
 
@@ -84,6 +87,7 @@ impl Stream {
         match line.error() {
             Some(text) => {
                 self.canceled = error::is_canceled(&text);
+                self.helper_failed = error::is_of_helper(&text);
                 Err(error::said(self.doing, &text))
             }
             None => Ok(line),

@@ -2,12 +2,12 @@
 //!
 //! Ollama takes a blob whole or not at all, and hashes it as it comes. Of a file, [`AHEAD`] pieces are in memory at most.
 
-use std::os::unix::fs::FileExt as _;
+use std::{io, os::unix::fs::FileExt as _, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::Body;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::client::Client;
@@ -22,6 +22,8 @@ const PIECE: usize = 512 << 10;
 const AHEAD: usize = 4;
 /// Files at a time: each takes Ollama a core for its hash.
 const AT_A_TIME: usize = 4;
+/// From our last byte until Ollama has written what lay in the connection's buffers, a few MiB.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A file and what it is known by.
 #[derive(Debug, Clone)]
@@ -40,6 +42,38 @@ pub(super) async fn all(client: &Client, blobs: &[Blob], reporter: &TaskReporter
         .buffer_unordered(AT_A_TIME)
         .try_collect::<()>()
         .await
+}
+
+/// Fails when Ollama's disk has no room for so many bytes more. They are sent, one is missing, and so Ollama removes them.
+pub(super) async fn room(client: &Client, len: u64, reporter: &TaskReporter) -> Result<(), Error> {
+    let zeros = Bytes::from(vec![0; PIECE]);
+    let reporter = reporter.clone();
+    let pieces = stream::unfold(len, move |left| {
+        let (zeros, reporter) = (zeros.clone(), reporter.clone());
+        async move {
+            reporter.count(Event::Alive);
+            let piece = zeros.slice(..usize::try_from(left).unwrap_or(PIECE).min(PIECE));
+            let rest = left - piece.len() as u64;
+            let piece = if piece.is_empty() {
+                // What the connection still holds may be what finds no room. Then it breaks in place of the last byte.
+                sleep(DRAIN).await;
+                Err(io::Error::from(io::ErrorKind::Interrupted))
+            } else {
+                Ok(piece)
+            };
+            Some((piece, rest))
+        }
+    });
+    let path = format!("/api/blobs/{}", Digest::of(b"the room of a disk"));
+    match client.send(&path, Body::wrap_stream(pieces), len + 1).await {
+        Err(
+            full @ Error {
+                kind: Kind::DiskFull { .. },
+                ..
+            },
+        ) => Err(full),
+        _ => Ok(()),
+    }
 }
 
 async fn one(client: &Client, blob: &Blob, reporter: &TaskReporter) -> Result<(), Error> {
@@ -75,7 +109,7 @@ impl Blob {
 
     /// Read on a thread that ends with the body. Exactly as long as the file was when it was hashed.
     fn body(&self, reporter: &TaskReporter) -> Body {
-        let (pieces, sent) = mpsc::channel::<std::io::Result<Bytes>>(AHEAD);
+        let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
         let (blob, reporter) = (self.clone(), reporter.clone());
         tokio::task::spawn_blocking(move || {
             let (mut at, size) = (0, blob.source.size());

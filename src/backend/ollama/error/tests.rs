@@ -72,6 +72,7 @@ fn what_ollama_says_of_a_create() {
             Kind::MissingPart,
         ),
         (format!("{helper} failed: exit status 1"), Kind::FileInvalid),
+        (format!("{helper} failed: signal: killed"), Kind::Interrupted),
         (
             "unsupported quantization type Q5_0 - supported types are F32, F16".to_owned(),
             Kind::OptionInvalid("import_options.quantize"),

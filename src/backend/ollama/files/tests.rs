@@ -136,6 +136,11 @@ fn models_adapters_and_projectors_are_told_apart() {
         check(model(), vec![lora(), lora()]),
         "2 adapters were given, and Ollama takes one",
     );
+    let empty = Builder::new("llama").text("general.type", "adapter").finish();
+    refused(
+        check(model(), vec![scene.gguf(&[("e.gguf", empty)])]),
+        "`e.gguf` has no tensors",
+    );
     let nameless = scene.gguf(&[(
         "n.gguf",
         Builder::empty().tensor("a", &[1], TensorKind::F32, &[0; 4]).finish(),
