@@ -9,6 +9,7 @@
 //! | `error` | failures: the only reader of error texts |
 //! | `text` | Ollama's words without paths and secrets |
 //! | `list` | its models |
+//! | `recent` | one answer for many who ask at the same time |
 //! | `transfer` | what pulls and pushes have in common |
 //! | `pull` | one pull at a time |
 //! | `push` | one push at a time |
@@ -33,7 +34,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use self::{client::Client, names::Names, pull::Pulls, push::Pushes, weights::Weights, wire::Version};
+use self::{client::Client, names::Names, pull::Pulls, push::Pushes, recent::Recent, weights::Weights, wire::Version};
 use super::{
     Backend, Call, CopySpec, CreateSpec, Error, Kind, LoadSpec, PullSpec, PushSpec, call, embedded::AllowList,
 };
@@ -53,6 +54,7 @@ mod memory;
 mod names;
 mod pull;
 mod push;
+mod recent;
 #[cfg(test)]
 mod recorded;
 mod remove;
@@ -87,6 +89,7 @@ struct Shared {
     names: Names,
     weights: Weights,
     seen: list::Seen,
+    recent: Recent,
 }
 
 // === impl Ollama ===
@@ -100,6 +103,7 @@ impl Ollama {
             names: Names::default(),
             weights: Weights::default(),
             seen: list::Seen::default(),
+            recent: Recent::default(),
         });
         Ok(Self {
             pulls: Pulls::new(Arc::clone(&shared)),
@@ -144,7 +148,7 @@ impl Backend for Ollama {
     }
 
     async fn inspect(&self, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
-        list::find(&self.shared, name).await
+        Recent::find(&self.shared, name).await
     }
 
     async fn pull(&self, spec: PullSpec) -> Result<Box<dyn Call>, Error> {

@@ -18,6 +18,8 @@ use crate::{
 
 /// At most four snapshots a second a caller; a change of phase is told at once.
 const SPACING: Duration = Duration::from_millis(250);
+/// The first snapshot waits so long for the end.
+const FIRST: Duration = Duration::from_millis(5);
 /// At least every ten seconds something, for proxies cut what is silent.
 const HEARTBEAT: Duration = Duration::from_secs(9);
 
@@ -143,7 +145,13 @@ impl Pace {
         loop {
             let now = self.status.borrow_and_update().clone();
             let due = match &self.told {
-                None => return self.tell(&now.progress),
+                None => {
+                    // Most of what is there already ends at once: its end leaves with its first snapshot.
+                    let ended = self.status.wait_for(|status| status.ended.is_some());
+                    let _soon = tokio::time::timeout(FIRST, ended).await.is_ok();
+                    let now = self.status.borrow().clone();
+                    return self.tell(&now.progress);
+                }
                 Some((at, last)) if last.sequence == now.progress.sequence => {
                     if let Some(ended) = now.ended {
                         return Told::Ended(ended);

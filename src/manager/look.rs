@@ -146,10 +146,14 @@ impl RunningModel {
     /// As callers of this entry are told of it.
     pub fn new(entry: &Entry, engine: &Engine, running: Running) -> Self {
         let own = || entry.advertise.clone().unwrap_or_else(|| engine.backend.endpoint());
+        // One pin holds all that share its memory, and one answer shows it.
+        let pinned = running.names().any(|name| engine.memory.pinned(name));
+        let digest = running.digest.as_ref();
+        let canary = running.names().find_map(|name| engine.memory.canary(name, digest));
         Self {
             backend: entry.name.clone(),
-            pinned: engine.memory.pinned(&running.name),
-            canary: engine.memory.canary(&running.name, running.digest.as_ref()),
+            pinned,
+            canary,
             endpoint: running.endpoint.clone().unwrap_or_else(own),
             running,
         }

@@ -67,5 +67,6 @@ async fn running(task: &Task) -> Result<Running, Failure> {
             let named = running.name == task.name || running.shared_with.contains(&task.name);
             named && running.state == RunState::Ready
         })
+        .map(|running| running.told_as(&task.name))
         .ok_or_else(|| error::not_running(&task.entry.name, &task.name))
 }

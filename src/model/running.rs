@@ -82,6 +82,20 @@ pub enum KeepAlive {
 // === impl Running ===
 
 impl Running {
+    /// All names of what is in this memory.
+    pub fn names(&self) -> impl Iterator<Item = &ModelName> {
+        std::iter::once(&self.name).chain(&self.shared_with)
+    }
+
+    /// The same, told by another of its names.
+    #[must_use]
+    pub fn told_as(mut self, name: &ModelName) -> Self {
+        if let Some(other) = self.shared_with.iter_mut().find(|other| *other == name) {
+            std::mem::swap(other, &mut self.name);
+        }
+        self
+    }
+
     /// Whether it is, or shares its memory with, the model of this name.
     pub fn is(&self, name: &ModelName) -> bool {
         self.name == *name || self.shared_with.contains(name)

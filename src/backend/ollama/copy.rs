@@ -5,13 +5,14 @@
 
 use reqwest::Method;
 
-use super::{Shared, list, wire::life::CopyRequest};
+use super::{Shared, list, recent::Changes, wire::life::CopyRequest};
 use crate::backend::{CopySpec, Error, Kind};
 
 /// All of it. What is there already with the same content is nothing to do.
 pub(super) async fn run(shared: &Shared, spec: &CopySpec) -> Result<(), Error> {
     let client = &shared.client;
     super::not_reserved(&spec.destination, "copy a model to")?;
+    let _changes = Changes(&shared.recent);
     // Of two names the lower one first: two copies that cross do not wait for each other.
     let mut names = [&spec.source, &spec.destination];
     names.sort();

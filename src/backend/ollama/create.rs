@@ -23,6 +23,7 @@ use super::{
     files::{Files, UploadFile},
     hash, list,
     memory::{Made, recipe},
+    recent::Changes,
     upload::{self, Blob},
     wire::{CreateRequest, Message, Version},
 };
@@ -68,6 +69,7 @@ pub(super) async fn run(
 ) -> Result<Done, Error> {
     let spec = Arc::new(spec);
     // What was cancelled earlier goes on in Ollama, and would replace what is made now.
+    let _changes = Changes(&shared.recent);
     let _held = if let Some(held) = shared.names.try_hold(&spec.name) {
         held
     } else {

@@ -12,6 +12,7 @@ use super::{
     Shared,
     error::Doing,
     list,
+    recent::Changes,
     transfer::{Transfer, Turn},
 };
 use crate::{
@@ -54,6 +55,7 @@ async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PullSpec, reporter: &Ta
     let client = &shared.client;
     // A create that was cancelled is still being made, and would replace what comes.
     let _held = shared.names.hold(&spec.name).await;
+    let _changes = Changes(&shared.recent);
     let mut turn = Turn::take(turns, client, reporter).await;
     reporter.report(Event::Entered(Phase::Resolving)).await;
     let before = list::find(shared, &spec.name).await?.map(|model| model.digest.clone());

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use super::{Shared, list, wire::life::Named};
+use super::{Shared, list, recent::Changes, wire::life::Named};
 use crate::{
     backend::{Error, Kind},
     model::ModelName,
@@ -14,6 +14,7 @@ pub(super) async fn run(shared: &Shared, name: &ModelName) -> Result<u64, Error>
     let client = &shared.client;
     // A create that was cancelled is still being made, and would bring back what is removed now.
     let _held = shared.names.hold(name).await;
+    let _changes = Changes(&shared.recent);
     let all = list::all(shared).await?;
     let absent = || Error::new(Kind::NotFound, format!("Ollama has no model `{name}`"));
     let model = list::named(name, all.iter().cloned()).ok_or_else(absent)?;

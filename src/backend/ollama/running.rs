@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A date later than this from now means for ever: Ollama tells one in about 292 years.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 /// From the request to unload until the model is gone: it ends what it is answering, and waits 5 s for a GPU's memory.
 const GONE: Duration = Duration::from_secs(30);
 /// The same for what cannot be unloaded by its name, and only might be.
@@ -159,10 +159,10 @@ async fn gone(client: &Client, digest: Option<&Digest>, within: Duration) -> Res
 
 async fn processes(client: &Client) -> Result<Vec<Running>, Error> {
     let told: Processes = client.get("/api/ps").await?;
-    Ok(told.models.into_iter().filter_map(running).collect())
+    Ok(told.models.iter().filter_map(running).collect())
 }
 
-fn running(process: Process) -> Option<Running> {
+fn running(process: &Process) -> Option<Running> {
     let text = if process.model.is_empty() {
         &process.name
     } else {
