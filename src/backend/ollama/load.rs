@@ -27,7 +27,7 @@ use crate::{
 /// Ollama says nothing while it loads; so often it is asked whether it still runs.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Ollama's own numbers overflow far above, and what overflows is unloaded at once.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 /// What stays shorter may be gone when it is looked for.
 const SHORT: Duration = Duration::from_secs(5);
 

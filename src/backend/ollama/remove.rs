@@ -19,13 +19,13 @@ pub(super) async fn run(shared: &Shared, name: &ModelName) -> Result<u64, Error>
     let model = list::named(name, all.iter().cloned()).ok_or_else(absent)?;
     // It would remove the model with the tag `latest`.
     super::not_reserved(name, "remove")?;
-    let shares = !shared.weights.sharing(client, &model, &all).await.is_empty();
+    let others_have_it = !shared.weights.sharing(client, &model, &all).await.is_empty();
     let text = model.name.to_string();
     client
         .order(Method::DELETE, "/api/delete", &Named { model: &text })
         .await?;
     match list::find(client, name).await? {
-        None => Ok(if shares { 0 } else { model.size_bytes }),
+        None => Ok(if others_have_it { 0 } else { model.size_bytes }),
         Some(_) => Err(Error::new(
             Kind::Protocol,
             format!("Ollama said that it removed `{}`, and lists it still", model.name),

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A date later than this from now means for ever: Ollama tells one in about 292 years.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 /// From the request to unload until the model is gone: it ends what it is answering, and waits 5 s for a GPU's memory.
 const GONE: Duration = Duration::from_secs(30);
 /// The same for what cannot be unloaded by its name, and only might be.
@@ -84,7 +84,7 @@ pub(super) async fn unload(shared: &Shared, name: &ModelName) -> Result<Unloaded
     };
     let sharing = shared.weights.sharing(client, model, &list::all(client).await?).await;
     ask(client, &model.name).await?;
-    if !gone(client, process.digest.as_ref(), GONE).await? {
+    if !gone(client, process.digest.as_ref(), GONE, Some(&model.name)).await? {
         let message = format!(
             "Ollama was told to unload `{}` {} s ago and has it still: it answers long requests, or hangs",
             model.name,
@@ -111,7 +111,7 @@ async fn nameless(client: &Client, name: &ModelName, listed: Option<&ModelInfo>)
     };
     match asked {
         Err(error) if error.kind != Kind::NotFound => return Err(error),
-        Ok(()) if gone(client, old.digest.as_ref(), GONE_NAMELESS).await? => {
+        Ok(()) if gone(client, old.digest.as_ref(), GONE_NAMELESS, None).await? => {
             return Ok(Unloaded {
                 freed_bytes: old.size_bytes,
                 shared_with: Vec::new(),
@@ -140,8 +140,14 @@ async fn ask(client: &Client, name: &ModelName) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether it is gone in this time.
-async fn gone(client: &Client, digest: Option<&Digest>, within: Duration) -> Result<bool, Error> {
+/// Whether it is gone in this time. Ollama forgets an unload when another client asks the model something with a keep-alive,
+/// and one that came just after it loads the model anew: it is asked `again` as long as the model is there.
+async fn gone(
+    client: &Client,
+    digest: Option<&Digest>,
+    within: Duration,
+    again: Option<&ModelName>,
+) -> Result<bool, Error> {
     let end = Instant::now() + within;
     let mut pause = FIRST_LOOK;
     loop {
@@ -153,16 +159,19 @@ async fn gone(client: &Client, digest: Option<&Digest>, within: Duration) -> Res
             return Ok(false);
         }
         sleep(pause).await;
+        if let Some(name) = again {
+            ask(client, name).await?;
+        }
         pause = (pause * 2).min(LAST_LOOK);
     }
 }
 
 async fn processes(client: &Client) -> Result<Vec<Running>, Error> {
     let told: Processes = client.get("/api/ps").await?;
-    Ok(told.models.into_iter().filter_map(running).collect())
+    Ok(told.models.iter().filter_map(running).collect())
 }
 
-fn running(process: Process) -> Option<Running> {
+fn running(process: &Process) -> Option<Running> {
     let text = if process.model.is_empty() {
         &process.name
     } else {
