@@ -47,7 +47,7 @@ async fn a_model_is_loaded_warm_and_stays_as_asked() {
     };
     world.load(ages).await.unwrap();
     let years = world.running().await[0].expire_time.unwrap();
-    assert!(years > SystemTime::now() + Duration::from_secs(9 * 365 * 24 * 3600));
+    assert!(years > SystemTime::now() + Duration::from_hours(9 * 365 * 24));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +133,7 @@ async fn a_load_is_told_and_given_up() {
     let mut call = world.port.load(load("tiny")).await.unwrap();
     match soon(call.next()).await {
         Next::Event(event) => assert_eq!(event, Event::Entered(Phase::Loading)),
-        other => panic!("{other:?}"),
+        other @ Next::Ended(_) => panic!("{other:?}"),
     }
     // Whether it was in time is a race; nothing hangs, and what is told is so.
     match soon(call.cancel()).await {

@@ -84,7 +84,7 @@ pub(super) async fn unload(shared: &Shared, name: &ModelName) -> Result<Unloaded
     };
     let sharing = shared.weights.sharing(client, model, &list::all(shared).await?).await;
     ask(client, &model.name).await?;
-    if !gone(client, process.digest.as_ref(), GONE).await? {
+    if !gone(client, process.digest.as_ref(), GONE, Some(&model.name)).await? {
         let message = format!(
             "Ollama was told to unload `{}` {} s ago and has it still: it answers long requests, or hangs",
             model.name,
@@ -111,7 +111,7 @@ async fn nameless(client: &Client, name: &ModelName, listed: Option<&ModelInfo>)
     };
     match asked {
         Err(error) if error.kind != Kind::NotFound => return Err(error),
-        Ok(()) if gone(client, old.digest.as_ref(), GONE_NAMELESS).await? => {
+        Ok(()) if gone(client, old.digest.as_ref(), GONE_NAMELESS, None).await? => {
             return Ok(Unloaded {
                 freed_bytes: old.size_bytes,
                 shared_with: Vec::new(),
@@ -140,8 +140,14 @@ async fn ask(client: &Client, name: &ModelName) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether it is gone in this time.
-async fn gone(client: &Client, digest: Option<&Digest>, within: Duration) -> Result<bool, Error> {
+/// Whether it is gone in this time. Ollama forgets an unload when another client asks the model something with a keep-alive,
+/// and one that came just after it loads the model anew: it is asked `again` as long as the model is there.
+async fn gone(
+    client: &Client,
+    digest: Option<&Digest>,
+    within: Duration,
+    again: Option<&ModelName>,
+) -> Result<bool, Error> {
     let end = Instant::now() + within;
     let mut pause = FIRST_LOOK;
     loop {
@@ -153,6 +159,9 @@ async fn gone(client: &Client, digest: Option<&Digest>, within: Duration) -> Res
             return Ok(false);
         }
         sleep(pause).await;
+        if let Some(name) = again {
+            ask(client, name).await?;
+        }
         pause = (pause * 2).min(LAST_LOOK);
     }
 }

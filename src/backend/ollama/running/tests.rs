@@ -6,7 +6,7 @@ use crate::backend::ollama::recorded;
 fn listed(name: &str) -> Vec<Running> {
     let (_, body) = recorded::answer(name);
     let told: Processes = serde_json::from_str(&body).unwrap();
-    told.models.into_iter().filter_map(running).collect()
+    told.models.iter().filter_map(running).collect()
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn what_is_in_memory_is_read_as_it_is_listed() {
 fn what_is_no_model_hides_no_other() {
     let json = r#"{"models":[{"name":"a b"},{"name":"m","size":-1,"digest":"short","expires_at":"soon"}]}"#;
     let told: Processes = serde_json::from_str(json).unwrap();
-    let read: Vec<_> = told.models.into_iter().filter_map(running).collect();
+    let read: Vec<_> = told.models.iter().filter_map(running).collect();
     let [one] = &read[..] else { panic!() };
     assert_eq!((one.size_bytes, &one.digest, one.expire_time), (0, &None, None));
     let none: Processes = serde_json::from_str(r#"{"models":null}"#).unwrap();
