@@ -8,7 +8,7 @@ use super::{
     calls,
     models::{noise, tiny, write_large},
     small_disk::{MIB, disk, fill, on_a_small_disk},
-    world::{Ground, SERVING, World, assert_clean},
+    world::{Ground, SERVING, World, assert_clean, there},
 };
 
 async fn on(disk: &Path) -> Option<World> {
@@ -45,7 +45,7 @@ fn clear(world: &World, disk: &Path) {
 
 #[test]
 fn a_pull_that_fills_the_disk_is_told() {
-    if super::ollama::program().is_some() {
+    if there() {
         on_a_small_disk("full_disk::inside_pull", "size=60m");
     }
 }
@@ -69,7 +69,7 @@ async fn inside_pull() {
 
 #[test]
 fn an_upload_that_fills_the_disk_is_told() {
-    if super::ollama::program().is_some() {
+    if there() {
         on_a_small_disk("full_disk::inside_upload", "size=60m");
     }
 }
@@ -90,7 +90,7 @@ async fn inside_upload() {
 
 #[test]
 fn a_create_that_fills_the_disk_is_told() {
-    if super::ollama::program().is_some() {
+    if there() {
         on_a_small_disk("full_disk::inside_create", "size=120m");
     }
 }

@@ -133,7 +133,6 @@ impl Hub {
             kept.blobs.insert(digest, Bytes::copy_from_slice(bytes));
             described
         };
-        let layers: Vec<(&str, &[u8])> = layers.to_vec();
         let described: Vec<Value> = layers
             .iter()
             .map(|(kind, bytes)| keep(&format!("application/vnd.ollama.image.{kind}"), bytes))

@@ -187,6 +187,7 @@ async fn a_cancellation_of_somebody_else_is_no_failure() {
     world.hub.way(&blob, way);
     let (stream, told) = calls::pulling(&mut world.client.clone(), world.request("m")).await;
     // After its third try, and none is interrupted.
+    world.hub.is_asked(&["GET storage", blob.as_str()], 3).await;
     until(|| world.server.log().contains("retrying in 4s")).await;
     world.cancel(&told.operation_id).await;
     drop(stream);

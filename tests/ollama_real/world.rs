@@ -26,6 +26,10 @@ pub(crate) const NOT_SERVING: i32 = 2;
 /// It says once that there is none.
 static THERE: LazyLock<bool> = LazyLock::new(|| ollama::program().is_some());
 
+pub(crate) fn there() -> bool {
+    *THERE
+}
+
 /// All but the service.
 pub(crate) struct Ground {
     pub(crate) server: Server,
@@ -58,7 +62,7 @@ impl Ground {
     }
 
     async fn with(server: impl FnOnce() -> Server) -> Option<Self> {
-        if !*THERE {
+        if !there() {
             return None;
         }
         Some(Self {

@@ -216,6 +216,11 @@ impl Server {
     /// SIGSTOP to all of the group: it accepts connections and answers nothing.
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP).unwrap();
+        // A busy thread of it runs on for a moment.
+        let stopped = rustix::process::WaitIdOptions::STOPPED | rustix::process::WaitIdOptions::NOWAIT;
+        let child = &self.running.as_ref().expect("it runs").child;
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        rustix::process::waitid(rustix::process::WaitId::Pid(pid), stopped).unwrap();
     }
 
     /// SIGCONT to all of the group.
