@@ -24,6 +24,7 @@ use crate::{
 mod program;
 
 pub use self::program::{ConfigWord, config, serve};
+pub use crate::backend::embedded::engine_child;
 
 /// Work gets this long to stop before the streams that follow it are ended, and a connection to say goodbye after its
 /// streams have ended.

@@ -1,16 +1,17 @@
 //! The engine inside this program: a model store in Ollama's layout, in plain Rust.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use self::{pull::Pulls, store::Store};
-use super::{Backend, Call, CreateSpec, Error, Kind, PullSpec, call};
-use crate::model::{Capability, ModelInfo, ModelName};
+use self::{pull::Pulls, runner::Runner, store::Store};
+use super::{Backend, Call, CreateSpec, Error, Kind, LoadSpec, PullSpec, call};
+use crate::model::{Canary, Capability, ModelInfo, ModelName, Running, Unloaded};
 
 mod import;
 mod pull;
 mod registry;
+mod runner;
 mod store;
 
 pub use self::{
@@ -18,6 +19,7 @@ pub use self::{
         AllowList, AllowedHost, InvalidHost, Limits as TransferLimits, Registry, Settings as RegistrySettings,
         SettingsError,
     },
+    runner::{Ended, RunnerLimits, RunnerSettings, RunnerSettingsError, engine_child},
     store::OpenError,
 };
 
@@ -26,6 +28,7 @@ pub use self::{
 pub struct Embedded {
     store: Arc<Store>,
     pulls: Pulls,
+    runner: Runner,
 }
 
 /// How models are fetched.
@@ -53,8 +56,25 @@ impl Embedded {
         let store = Arc::new(Store::open(store)?);
         Ok(Self {
             pulls: Pulls::new(Arc::clone(&store), pulling),
+            runner: Runner::new(RunnerSettings::default())?,
             store,
         })
+    }
+
+    /// With models run so; without it a `llama-server` on the PATH runs them, on loopback.
+    pub fn with_runner(mut self, settings: RunnerSettings) -> Result<Self, OpenError> {
+        self.runner = Runner::new(settings)?;
+        Ok(self)
+    }
+
+    /// How the model's engine ended, when it was not to, until the model is loaded again.
+    pub fn ended(&self, name: &ModelName) -> Option<Ended> {
+        self.runner.ended(name)
+    }
+
+    /// Lets all models in memory end their running requests and leave, and returns when they have.
+    pub async fn stop(&self) {
+        self.runner.stop().await;
     }
 
     async fn blocking<T: Send + 'static>(
@@ -77,7 +97,16 @@ impl Backend for Embedded {
     }
 
     fn capabilities(&self) -> BTreeSet<Capability> {
-        [Capability::Pull, Capability::Create, Capability::Adapters].into()
+        // A missing `llama-server` is told by who asks for it: it may be installed meanwhile.
+        [
+            Capability::Pull,
+            Capability::Create,
+            Capability::Adapters,
+            Capability::Load,
+            Capability::Unload,
+            Capability::ListRunning,
+        ]
+        .into()
     }
 
     async fn probe(&self) -> Result<String, Error> {
@@ -102,6 +131,22 @@ impl Backend for Embedded {
         import::refuse(&spec)?;
         let store = Arc::clone(&self.store);
         Ok(call::blocking(move |reporter| import::run(&store, &spec, &reporter)))
+    }
+
+    async fn load(&self, spec: LoadSpec) -> Result<Box<dyn Call>, Error> {
+        self.runner.load(&self.store, spec)
+    }
+
+    async fn warm(&self, spec: &LoadSpec, timeout: Duration) -> Result<Canary, Error> {
+        self.runner.warm(&spec.name, timeout).await
+    }
+
+    async fn unload(&self, name: &ModelName) -> Result<Unloaded, Error> {
+        self.runner.unload(name).await
+    }
+
+    async fn running(&self) -> Result<Vec<Running>, Error> {
+        Ok(self.runner.running())
     }
 }
 

@@ -40,7 +40,7 @@ mod memory;
 mod names;
 mod pull;
 mod stream;
-mod text;
+pub(super) mod text;
 mod upload;
 mod wire;
 

@@ -4,7 +4,7 @@
 const MAX: usize = 300;
 
 /// The text without absolute paths (their last part stays), user information and queries of URLs, and control characters.
-pub(super) fn told(text: &str) -> String {
+pub(in crate::backend) fn told(text: &str) -> String {
     let mut out = String::new();
     for word in text.split_whitespace() {
         if !out.is_empty() {
