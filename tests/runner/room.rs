@@ -3,14 +3,23 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use model_control::{
-    backend::{Backend as _, Kind, embedded::RunnerSettings},
+    backend::{
+        Backend as _, Kind,
+        embedded::{RunnerLimits, RunnerSettings},
+    },
     model::KeepAlive,
 };
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
     llama,
-    scene::{Scene, name, post, settings, spec},
+    scene::{PATIENCE, Scene, name, settings, spec, until},
+    shape::BIG,
 };
 
 async fn three(settings: RunnerSettings) -> Scene {
@@ -65,47 +74,47 @@ async fn the_least_recently_used_leaves_and_the_pinned_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_works_does_not_leave() {
+async fn one_that_works_does_not_leave_for_another_but_for_an_unload() {
     let Some(settings) = settings() else { return };
-    let scene = three(RunnerSettings {
+    let limits = RunnerLimits {
+        drain: Duration::from_millis(200),
+        ..settings.limits
+    };
+    let scene = Scene::new(RunnerSettings {
         max_loaded: NonZeroUsize::new(1),
+        limits,
         ..settings
     })
     .await;
-    let mut long = spec("one");
-    long.options.context_length = Some(512);
-    scene.load(long).await.unwrap();
-    let endpoint = scene.endpoint("one").await;
-    // Without an end of its own, in a context that is moved on.
-    let ask = json!({ "prompt": "hello", "max_tokens": 1_000_000, "ignore_eos": true, "stream": true });
-    let address = endpoint.strip_prefix("http://").unwrap().to_owned();
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    begin(&mut stream, &ask.to_string()).await;
-    let error = tokio::time::timeout(Duration::from_mins(1), scene.load(spec("two"))).await;
-    // A short context ends even this request: then, and only then, there was room.
-    match error.unwrap() {
-        Err(error) => assert_eq!(error.kind, Kind::OutOfMemory, "{error}"),
-        Ok(_) => assert_eq!(loaded(&scene).await, names(&["two"])),
-    }
+    scene.create("big", &BIG.file()).await;
+    let mut long = spec("big");
+    long.options.context_length = Some(8192);
+    // Minutes of work, unless nobody wants it any more.
+    let ask = json!({ "prompt": "hello", "max_tokens": 8000, "ignore_eos": true, "stream": true }).to_string();
+    scene.load(long.clone()).await.unwrap();
+    let stream = begin(&scene.endpoint("big").await, &ask).await;
+    let error = scene.load(spec("tiny")).await.unwrap_err();
+    assert_eq!(error.kind, Kind::OutOfMemory, "{error}");
+    assert_eq!(loaded(&scene).await, names(&["big"]));
     drop(stream);
-    let (status, _) = match scene.running("two").await.and_then(|two| two.endpoint) {
-        Some(endpoint) => {
-            post(
-                &endpoint,
-                "/v1/completions",
-                "",
-                &json!({ "prompt": "a", "max_tokens": 1 }),
-            )
-            .await
-        }
-        None => (200, String::new()),
-    };
-    assert_eq!(status, 200);
+    until("it is done", async || scene.load(spec("tiny")).await.is_ok()).await;
+    assert_eq!(loaded(&scene).await, names(&["tiny"]));
+
+    scene.load(long).await.unwrap();
+    let mut stream = begin(&scene.endpoint("big").await, &ask).await;
+    assert!(scene.unload("big").await.freed_bytes > 100 << 20);
+    assert_eq!(loaded(&scene).await, [""; 0]);
+    // Cut off, or ended: over.
+    let over = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+    assert!(over.is_ok());
     scene.close().await;
 }
 
-async fn begin(stream: &mut tokio::net::TcpStream, body: &str) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+/// A request whose answer has begun.
+async fn begin(endpoint: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(endpoint.strip_prefix("http://").unwrap())
+        .await
+        .unwrap();
     let head = format!(
         "POST /v1/completions HTTP/1.0\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -113,6 +122,7 @@ async fn begin(stream: &mut tokio::net::TcpStream, body: &str) {
     stream.write_all((head + body).as_bytes()).await.unwrap();
     let mut first = [0; 64];
     assert!(stream.read(&mut first).await.unwrap() > 0);
+    stream
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -230,23 +230,22 @@ async fn join(
             let known = table.named(&canonical);
             let same = table.same(&subject, &spec.options, &launch);
             let is_same = |one: &Arc<Instance>| same.as_ref().is_some_and(|same| same.number == one.number);
-            match known.filter(|known| !is_same(known)) {
-                Some(other) => other,
-                None => {
-                    table.revived(&canonical);
-                    let instance = same.unwrap_or_else(|| {
-                        let instance = table.add(subject.clone(), launch.clone());
-                        let keeper = keeper::keep(Arc::clone(shared), Arc::clone(&instance));
-                        // Ends with the instance's process.
-                        tokio::spawn(keeper.in_current_span());
-                        instance
-                    });
-                    let was_ready = instance.is_ready();
-                    instance.waiting.fetch_add(1, Ordering::AcqRel);
-                    instance.keep(&subject, spec.keep_alive);
-                    let shared = Arc::clone(shared);
-                    return Ok((Interest { shared, instance }, was_ready));
-                }
+            if let Some(other) = known.filter(|known| !is_same(known)) {
+                other
+            } else {
+                table.revived(&canonical);
+                let instance = same.unwrap_or_else(|| {
+                    let instance = table.add(subject.clone(), launch.clone());
+                    let keeper = keeper::keep(Arc::clone(shared), Arc::clone(&instance));
+                    // Ends with the instance's process.
+                    tokio::spawn(keeper.in_current_span());
+                    instance
+                });
+                let was_ready = instance.is_ready();
+                instance.waiting.fetch_add(1, Ordering::AcqRel);
+                instance.keep(&subject, spec.keep_alive);
+                let shared = Arc::clone(shared);
+                return Ok((Interest { shared, instance }, was_ready));
             }
         };
         // It loads otherwise, for somebody who waits: they get it first.

@@ -27,13 +27,13 @@ pub(super) struct Shape {
     /// Bytes of projectors and adapters.
     pub(super) others: u64,
     /// Bytes of tensors that are copied.
-    repacked: u64,
-    layers: u64,
+    pub(super) repacked: u64,
+    pub(super) layers: u64,
     /// Elements that one token keeps in one layer.
-    kept: u64,
-    width: u64,
-    inner: u64,
-    vocabulary: u64,
+    pub(super) kept: u64,
+    pub(super) width: u64,
+    pub(super) inner: u64,
+    pub(super) vocabulary: u64,
     /// Tokens that it was trained for.
     pub(super) trained: Option<u64>,
     /// It states how it pools embeddings.
@@ -142,7 +142,7 @@ mod tests {
 
     fn shape(builder: &Builder) -> Shape {
         let file = builder.finish();
-        Shape::of(&Header::read(&file, file.len() as u64).unwrap())
+        Shape::of(&Header::read(file.as_slice(), file.len() as u64).unwrap())
     }
 
     fn llama() -> Builder {

@@ -139,13 +139,12 @@ async fn stop(shared: &Shared, instance: &Instance, child: &mut Child, drains: b
     if drains && !drained(instance, child, limits.drain).await {
         tracing::warn!(model = %instance.subject.name, "requests were running when the model left memory");
     }
-    let ended = match child.terminate(&limits).await {
-        Some(ended) => ended,
-        None => {
-            tracing::error!(model = %instance.subject.name, pid = child.pid, "the engine does not end, although it was killed");
-            instance.enter(State::Stuck);
-            child.ended().await
-        }
+    let ended = if let Some(ended) = child.terminate(&limits).await {
+        ended
+    } else {
+        tracing::error!(model = %instance.subject.name, pid = child.pid, "the engine does not end, although it was killed");
+        instance.enter(State::Stuck);
+        child.ended().await
     };
     if let Err(error) = ended {
         return lost(error);
