@@ -25,6 +25,7 @@ use crate::{
 mod program;
 
 pub use self::program::{ConfigWord, config, serve};
+pub use crate::backend::embedded::engine_child;
 
 /// Work gets this long to stop before the streams that follow it are ended, and a connection to say goodbye after its
 /// streams have ended.
@@ -163,13 +164,14 @@ impl App {
         }
 
         shutdown.await;
-        stop_in_order(&settings, &manager, &publisher, &ends, &stop, &tasks).await;
+        stop_in_order(&settings, &setup, &manager, &publisher, &ends, &stop, &tasks).await;
     }
 }
 
 /// The one order of shutdown. Each step says what callers see.
 async fn stop_in_order(
     settings: &Server,
+    setup: &Setup,
     manager: &Manager,
     publisher: &readiness::Publisher,
     ends: &accept::Ends,
@@ -199,6 +201,8 @@ async fn stop_in_order(
         // 5. Streams end with UNAVAILABLE, health watches too.
         ends.drain.cancel();
         manager.operations().shutdown().await;
+        // What engines run for us ends after its own running requests.
+        futures::future::join_all(setup.supported().map(|(_, engine)| engine.backend.stop())).await;
         tasks.close();
         let _said = tokio::time::timeout(GOODBYE, tasks.wait()).await.is_ok();
     };

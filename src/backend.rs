@@ -24,6 +24,7 @@ pub mod error;
 mod files;
 pub mod ollama;
 pub mod scripted;
+mod text;
 mod turns;
 
 pub use self::error::{Error, Kind};
@@ -88,6 +89,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     async fn unload(&self, _name: &ModelName) -> Result<Unloaded, Error> {
         Err(Error::lacks(Capability::Unload))
     }
+
+    /// The service ends: what the engine runs for it ends too, after the requests that run. The caller bounds the wait.
+    async fn stop(&self) {}
 
     /// The models in memory, and those on their way in or out.
     async fn running(&self) -> Result<Vec<Running>, Error> {

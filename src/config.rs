@@ -13,6 +13,7 @@
 //! | `entry` | an entry's flags to a backend and its models |
 //! | `host` | where an Ollama is |
 //! | `registries` | which registries may be asked, and how |
+//! | `runner` | how the embedded engine runs models |
 //! | `load` | all of it to one [`Config`] |
 //! | `check` | what is worth a warning, without starting |
 //! | `print` | the configuration as text |
@@ -34,6 +35,7 @@ mod load;
 mod print;
 mod problem;
 pub mod registries;
+pub mod runner;
 pub mod value;
 
 pub use self::{
@@ -44,6 +46,7 @@ pub use self::{
     print::print,
     problem::{Errors, Problem},
     registries::{Registries, RegistryHost},
+    runner::Runner,
 };
 
 /// All that `serve` was told.
@@ -53,6 +56,8 @@ pub struct Config {
     pub server: Server,
     /// What may be fetched from where.
     pub registries: Registries,
+    /// How the embedded engine runs models.
+    pub runner: Runner,
     /// The file's entries, in order; one embedded backend without a file.
     pub entries: Vec<Entry>,
     /// SHA-256 of the file; of nothing without one.

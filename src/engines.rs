@@ -18,7 +18,7 @@ use crate::{
         Backend,
         embedded::{
             AllowList, AllowedHost, Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings,
-            SettingsError, TransferLimits,
+            RunnerSettings, SettingsError, TransferLimits,
         },
         ollama::{self, Memory as Remembered, Ollama},
     },
@@ -135,6 +135,7 @@ struct Builder {
     allow: Vec<AllowedHost>,
     pulling: Pulling,
     memory: Remembered,
+    runner: RunnerSettings,
     made: HashMap<String, Engine>,
 }
 
@@ -143,6 +144,16 @@ struct Builder {
 impl Builder {
     fn new(config: &Config) -> Result<Self, BuildError> {
         let memory = Remembered::open(&config.server.state_dir);
+        let runner = RunnerSettings {
+            program: config.runner.program.clone(),
+            listen: config.runner.listen,
+            advertise: config.runner.advertise.clone(),
+            ports: config.runner.ports.as_ref().map(|ports| ports.0.clone()),
+            key_file: config.runner.key_file.clone(),
+            max_loaded: config.runner.max_loaded,
+            memory_limit: config.runner.memory_limit,
+            ..RunnerSettings::default()
+        };
         let config = &config.registries;
         let allowed = |host: &RegistryHost| {
             let host = host.to_string();
@@ -169,6 +180,7 @@ impl Builder {
             allow,
             pulling,
             memory,
+            runner,
             made: HashMap::new(),
         })
     }
@@ -214,7 +226,8 @@ impl Builder {
     }
 
     fn embedded(&self, name: &str, store: &Path) -> Result<Arc<dyn Backend>, BuildError> {
-        let made = Embedded::pulling(store.to_owned(), self.pulling.clone());
+        let made = Embedded::pulling(store.to_owned(), self.pulling.clone())
+            .and_then(|engine| engine.with_runner(self.runner.clone()));
         Ok(Arc::new(made.map_err(|source| BuildError::Store {
             backend: name.to_owned(),
             source,

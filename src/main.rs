@@ -28,6 +28,9 @@ enum Word {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = app::engine_child(std::env::args_os()) {
+        return code;
+    }
     let program: Program = match cli::parse(std::env::args_os()) {
         Ok(program) => program,
         Err(code) => return code,

@@ -1,16 +1,17 @@
 //! The engine inside this program: a model store in Ollama's layout, in plain Rust.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use self::{pull::Pulls, store::Store};
-use super::{Backend, Call, CopySpec, CreateSpec, Error, Kind, PullSpec, call};
-use crate::model::{Capability, Details, ModelInfo, ModelName};
+use self::{pull::Pulls, runner::Runner, store::Store};
+use super::{Backend, Call, CopySpec, CreateSpec, Error, Kind, LoadSpec, PullSpec, call};
+use crate::model::{Canary, Capability, Details, ModelInfo, ModelName, Running, Unloaded};
 
 mod import;
 mod pull;
 mod registry;
+mod runner;
 mod show;
 mod store;
 
@@ -19,6 +20,7 @@ pub use self::{
         AllowList, AllowedHost, InvalidHost, Limits as TransferLimits, Registry, Settings as RegistrySettings,
         SettingsError,
     },
+    runner::{Ended, RunnerLimits, RunnerSettings, RunnerSettingsError, engine_child},
     store::OpenError,
 };
 
@@ -27,6 +29,7 @@ pub use self::{
 pub struct Embedded {
     store: Arc<Store>,
     pulls: Pulls,
+    runner: Runner,
 }
 
 /// How models are fetched.
@@ -54,8 +57,20 @@ impl Embedded {
         let store = Arc::new(Store::open(store)?);
         Ok(Self {
             pulls: Pulls::new(Arc::clone(&store), pulling),
+            runner: Runner::new(RunnerSettings::default())?,
             store,
         })
+    }
+
+    /// With models run so; without it a `llama-server` on the PATH runs them, on loopback.
+    pub fn with_runner(mut self, settings: RunnerSettings) -> Result<Self, OpenError> {
+        self.runner = Runner::new(settings)?;
+        Ok(self)
+    }
+
+    /// How the model's engine ended, when it was not to, until the model is loaded again.
+    pub fn ended(&self, name: &ModelName) -> Option<Ended> {
+        self.runner.ended(name)
     }
 
     async fn blocking<T: Send + 'static>(
@@ -78,6 +93,7 @@ impl Backend for Embedded {
     }
 
     fn capabilities(&self) -> BTreeSet<Capability> {
+        // A missing `llama-server` is told by who asks for it: it may be installed meanwhile.
         [
             Capability::Pull,
             Capability::Create,
@@ -85,6 +101,9 @@ impl Backend for Embedded {
             Capability::Show,
             Capability::Delete,
             Capability::Copy,
+            Capability::Load,
+            Capability::Unload,
+            Capability::ListRunning,
         ]
         .into()
     }
@@ -127,6 +146,26 @@ impl Backend for Embedded {
         let spec = spec.clone();
         self.blocking(move |store| store.copy(&spec.source, &spec.destination, spec.replace))
             .await
+    }
+
+    async fn load(&self, spec: LoadSpec) -> Result<Box<dyn Call>, Error> {
+        self.runner.load(&self.store, spec)
+    }
+
+    async fn warm(&self, spec: &LoadSpec, timeout: Duration) -> Result<Canary, Error> {
+        self.runner.warm(&spec.name, timeout).await
+    }
+
+    async fn unload(&self, name: &ModelName) -> Result<Unloaded, Error> {
+        self.runner.unload(name).await
+    }
+
+    async fn stop(&self) {
+        self.runner.stop().await;
+    }
+
+    async fn running(&self) -> Result<Vec<Running>, Error> {
+        Ok(self.runner.running())
     }
 }
 

@@ -7,7 +7,6 @@
 //! | `wire` | what is sent, as it is |
 //! | `events` | progress: the only reader of status texts |
 //! | `error` | failures: the only reader of error texts |
-//! | `text` | Ollama's words without paths and secrets |
 //! | `list` | its models |
 //! | `recent` | one answer for many who ask at the same time |
 //! | `transfer` | what pulls and pushes have in common |
@@ -61,7 +60,6 @@ mod remove;
 mod running;
 mod show;
 mod stream;
-mod text;
 mod transfer;
 mod upload;
 mod weights;

@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, builder::Boolis
 
 use super::{
     registries::RegistryArgs,
+    runner::RunnerArgs,
     value::{duration, size},
 };
 
@@ -111,6 +112,10 @@ pub struct ServeArgs {
     /// Registries and pulls.
     #[command(flatten)]
     pub registries: RegistryArgs,
+
+    /// The programs that run models.
+    #[command(flatten)]
+    pub runner: RunnerArgs,
 
     /// Form of the log.
     #[arg(

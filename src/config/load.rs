@@ -11,7 +11,7 @@ use super::{
     Config, Entry, Errors, Framework, Origin, Problem, ServeArgs, Server,
     entry::Reader,
     file::{MAX_BYTES, RawFile},
-    registries,
+    registries, runner,
 };
 use crate::model::Digest;
 
@@ -37,11 +37,13 @@ pub fn load(args: &ServeArgs, folders: &Folders) -> Result<Config, Errors> {
     let mut problems = Vec::new();
     let server = server(args, folders, &mut problems);
     let registries = registries::resolve(&args.registries, folders, &mut problems);
+    let runner = runner::resolve(&args.runner, folders, &mut problems);
     let (file, entries, digest) = backends(args, folders, &mut problems);
     match server {
         Some(server) if problems.is_empty() => Ok(Config {
             server,
             registries,
+            runner,
             entries,
             digest,
             file,

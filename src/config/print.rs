@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Write as _};
 
 use super::{
-    Config, Desired, Ensure, Entry, Framework, Registries, Server,
+    Config, Desired, Ensure, Entry, Framework, Registries, Runner, Server,
     value::{Human, Size},
 };
 
@@ -28,6 +28,7 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "server:")?;
     write_server(out, config)?;
     write_registries(out, config)?;
+    write_runner(out, config)?;
     writeln!(out, "entries:")?;
     config.entries.iter().try_for_each(|entry| write_entry(out, entry))
 }
@@ -110,6 +111,40 @@ fn write_registries(out: &mut String, config: &Config) -> fmt::Result {
         writeln!(out, "  {name}: {value} # {}", config.origins.of(name))?;
     }
     Ok(())
+}
+
+fn write_runner(out: &mut String, config: &Config) -> fmt::Result {
+    let Runner {
+        program,
+        listen,
+        advertise,
+        ports,
+        key_file,
+        max_loaded,
+        memory_limit,
+    } = &config.runner;
+    let file = |file: &Option<std::path::PathBuf>| match file {
+        Some(file) => Quoted(file.display()).to_string(),
+        None => "null".to_owned(),
+    };
+    let size = memory_limit.map(|bytes| Size(usize::try_from(bytes).unwrap_or(usize::MAX)));
+    let settings: [(&str, &dyn Display); 7] = [
+        ("llama_server", &file(program)),
+        ("engine_listen", &Quoted(listen)),
+        ("engine_advertise", &or_null(advertise.as_ref().map(Quoted))),
+        ("engine_ports", &or_null(ports.as_ref().map(Quoted))),
+        ("engine_key_file", &file(key_file)),
+        ("max_loaded", &or_null(*max_loaded)),
+        ("memory_limit", &or_null(size)),
+    ];
+    for (name, value) in settings {
+        writeln!(out, "  {name}: {value} # {}", config.origins.of(name))?;
+    }
+    Ok(())
+}
+
+fn or_null(value: Option<impl Display>) -> String {
+    value.map_or("null".to_owned(), |value| value.to_string())
 }
 
 fn write_entry(out: &mut String, entry: &Entry) -> fmt::Result {

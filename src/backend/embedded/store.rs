@@ -32,6 +32,7 @@ use self::{
 use super::{
     super::{Error, Kind},
     registry::SettingsError,
+    runner::RunnerSettingsError,
 };
 use crate::model::{Digest, ModelInfo, ModelName};
 
@@ -67,6 +68,9 @@ pub enum OpenError {
     /// The client of registries could not be made.
     #[error(transparent)]
     Registries(#[from] SettingsError),
+    /// How models are to run.
+    #[error(transparent)]
+    Runner(#[from] RunnerSettingsError),
     /// A folder could not be made, or the lock not be asked for.
     #[error("the store {} cannot be opened", path.display())]
     Io {

@@ -7,8 +7,7 @@
 use http::StatusCode;
 
 use self::life::{LOADING, MANAGING, PUSHING};
-use super::text::told;
-use crate::backend::{Error, Kind};
+use crate::backend::{Error, Kind, text::told};
 
 mod life;
 

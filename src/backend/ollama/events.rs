@@ -5,8 +5,11 @@
 
 use std::collections::HashMap;
 
-use super::{text::told, wire::Line};
-use crate::model::{Event, Layer, Phase};
+use super::wire::Line;
+use crate::{
+    backend::text::told,
+    model::{Event, Layer, Phase},
+};
 
 /// Layers whose sizes are summed; models have a dozen.
 const MAX_LAYERS: usize = 1024;

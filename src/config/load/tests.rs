@@ -261,6 +261,13 @@ server:
   max_concurrent_pulls: 8 # default
   pull_connections: 24 # default
   pull_part_size: 16MiB # default
+  llama_server: null # default
+  engine_listen: \"127.0.0.1\" # default
+  engine_advertise: null # default
+  engine_ports: null # default
+  engine_key_file: null # default
+  max_loaded: null # default
+  memory_limit: null # default
 entries:
   - name: \"a\"
     framework: embedded

@@ -68,6 +68,8 @@ async fn usual(shared: &Arc<Shared>, route: Route, head: &Parts, body: Body, gua
         Route::Root => script::respond(200, "text/plain; charset=utf-8", "Ollama is running".into()),
         Route::Version => script::replay(shared, "version-get", None),
         Route::Tags => script::json(200, shared.lock().tags().to_string()),
+        // It loads nothing.
+        Route::Processes => script::json(200, r#"{"models":[]}"#.to_owned()),
         Route::HeadBlob => head_blob(shared, blob_name(head)),
         Route::PostBlob => post_blob(shared, blob_name(head), body).await,
         Route::Pull | Route::Create | Route::Show => {

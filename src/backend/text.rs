@@ -1,4 +1,4 @@
-//! Ollama's words as callers may read them: short, on one line, without paths of its machine or secrets of URLs.
+//! An engine's words as callers may read them: short, on one line, without paths of its machine or secrets of URLs.
 
 /// Characters of a text that are told.
 const MAX: usize = 300;

@@ -1,0 +1,194 @@
+//! The task of one instance: starts its process, waits with it, and sees it end. It owns the process, and ends with it.
+
+use std::{io, process::ExitStatus, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    Shared, args,
+    child::Child,
+    evict,
+    http::Slots,
+    instance::{Ask, Instance, State},
+    port, program,
+    ready::{self, Failed},
+    reason,
+    table::Ended,
+};
+use crate::backend::{Error, Kind};
+
+/// From SIGTERM to SIGKILL where nobody waits for an answer.
+const CANCEL: Duration = Duration::from_millis(300);
+/// So often is an engine that drains asked whether it is done.
+const DRAINING: Duration = Duration::from_millis(50);
+/// So often, at least and at most, is an engine asked whether it is in use.
+const LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(50));
+
+/// Runs an instance to its end, and then takes it out of the table.
+pub(super) async fn keep(shared: Arc<Shared>, instance: Arc<Instance>) {
+    let gone = run(&shared, &instance).await;
+    shared.table().forget(&instance);
+    instance.live().pid = None;
+    instance.enter(State::Gone(gone));
+}
+
+async fn run(shared: &Shared, instance: &Instance) -> Error {
+    let mut child = match start(shared, instance).await {
+        Ok(child) => child,
+        Err(error) => return error,
+    };
+    tracing::info!(
+        model = %instance.subject.name, pid = child.pid, bytes = instance.resident(), "the model is in memory"
+    );
+    match serve(shared, instance, &mut child).await {
+        Some(ended) => died(shared, instance, &child, ended),
+        None => stop(shared, instance, &mut child, true).await,
+    }
+}
+
+/// A process that answers, or none.
+async fn start(shared: &Shared, instance: &Instance) -> Result<Child, Error> {
+    evict::admit(shared, instance).await?;
+    let settings = &shared.settings;
+    let program = program::find(settings.program.as_deref())?;
+    let http = shared.http()?;
+    let mut ports = port::candidates(settings).peekable();
+    while let Some(port) = ports.next() {
+        let args = args::arguments(&instance.subject, &instance.launch, settings, port);
+        let command = args::command(&program, settings, args);
+        let mut child = Child::start(command)
+            .await
+            .map_err(|error| Error::new(Kind::Internal, "the engine's process cannot be started").because(error))?;
+        instance.live().pid = Some(child.pid);
+        match ready::ready(&mut child, instance, http, settings).await {
+            Ok(answers) => {
+                instance.answered(answers);
+                return Ok(child);
+            }
+            Err(Failed::Ended(Ok(status))) => {
+                let lines = child.ring.lines();
+                if !port::taken(&lines) {
+                    return Err(reason::of_load(&instance.subject.name, status, &lines));
+                }
+                if ports.peek().is_none() {
+                    let text = "no port is free for the engine: widen the range of ports, or unload a model";
+                    return Err(Error::new(Kind::Busy(None), text));
+                }
+            }
+            Err(Failed::Ended(Err(error))) => return Err(lost(error)),
+            Err(Failed::Stop(error)) => {
+                stop(shared, instance, &mut child, false).await;
+                return Err(error);
+            }
+        }
+    }
+    Err(Error::new(Kind::Internal, "the range of ports is empty"))
+}
+
+/// Until it is to leave, or has ended by itself: how.
+async fn serve(shared: &Shared, instance: &Instance, child: &mut Child) -> Option<io::Result<ExitStatus>> {
+    let mut asked = instance.asked();
+    let mut before: Option<Slots> = None;
+    loop {
+        let patience = instance.patience(shared.settings.keep_alive);
+        let next = async {
+            match patience {
+                Some(patience) => sleep((patience / 4).clamp(LOOK.1, LOOK.0)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = child.ended() => return Some(ended),
+            _ = asked.wait_for(|&ask| ask > Ask::Stay) => return None,
+            () = instance.rearmed.notified() => continue,
+            () = next => {}
+        }
+        let seen = tokio::select! {
+            ended = child.ended() => return Some(ended),
+            seen = look(instance) => seen,
+        };
+        // One that does not answer is at work.
+        let works = seen.as_ref().is_none_or(|seen| seen.worked_since(before.as_ref()));
+        if works {
+            instance.live().used = std::time::Instant::now();
+        }
+        before = seen.or(before);
+        let idle = instance.live().used.elapsed();
+        let patience = instance.patience(shared.settings.keep_alive);
+        if patience.is_some_and(|patience| idle >= patience) {
+            tracing::info!(model = %instance.subject.name, "the model was not used, and leaves memory");
+            instance.ask(Ask::Drain);
+        }
+    }
+}
+
+/// Its slots; nothing when it does not answer.
+pub(super) async fn look(instance: &Instance) -> Option<Slots> {
+    let remote = instance.live().remote.clone()?;
+    remote.slots().await.ok()
+}
+
+/// Ends it, and returns when it has ended, however long that takes.
+async fn stop(shared: &Shared, instance: &Instance, child: &mut Child, drains: bool) -> Error {
+    let mut limits = shared.settings.limits;
+    if !drains {
+        // It has nothing to finish, and heeds no SIGTERM while it reads weights.
+        limits.terminate = limits.terminate.min(CANCEL);
+    }
+    instance.enter(State::Draining);
+    if drains && !drained(instance, child, limits.drain).await {
+        tracing::warn!(model = %instance.subject.name, "requests were running when the model left memory");
+    }
+    let ended = if let Some(ended) = child.terminate(&limits).await {
+        ended
+    } else {
+        tracing::error!(model = %instance.subject.name, pid = child.pid, "the engine does not end, although it was killed");
+        instance.enter(State::Stuck);
+        child.ended().await
+    };
+    if let Err(error) = ended {
+        return lost(error);
+    }
+    instance.interrupted()
+}
+
+/// Waits until nothing runs; false when something did to the last.
+async fn drained(instance: &Instance, child: &mut Child, bound: Duration) -> bool {
+    let (mut asked, deadline) = (instance.asked(), Instant::now() + bound);
+    let idle = async {
+        loop {
+            match timeout(deadline.saturating_duration_since(Instant::now()), look(instance)).await {
+                Ok(Some(slots)) if !slots.busy => return true,
+                Ok(_) if Instant::now() < deadline => sleep(DRAINING).await,
+                _ => return false,
+            }
+        }
+    };
+    tokio::select! {
+        idle = idle => idle,
+        _ = asked.wait_for(|&ask| ask == Ask::Stop) => false,
+        _ = child.ended() => true,
+    }
+}
+
+/// It ended, and nobody had asked for it.
+fn died(shared: &Shared, instance: &Instance, child: &Child, ended: io::Result<ExitStatus>) -> Error {
+    let status = match ended {
+        Ok(status) => status,
+        Err(error) => {
+            return lost(error);
+        }
+    };
+    let last_lines = reason::last(&child.ring.lines());
+    let ending = reason::ending(status);
+    tracing::warn!(
+        model = %instance.subject.name, pid = child.pid, ending, ?last_lines, "the engine ended by itself"
+    );
+    shared.table().died(instance, &Ended::new(status, last_lines));
+    let text = format!("the engine of model `{}` ended with {ending}", instance.subject.name);
+    Error::new(Kind::Interrupted, text)
+}
+
+fn lost(error: io::Error) -> Error {
+    Error::new(Kind::Internal, "the engine's process cannot be waited for").because(error)
+}
