@@ -17,6 +17,8 @@ mod create;
 mod ensure;
 #[path = "conformance/leave.rs"]
 mod leave;
+#[path = "conformance/life.rs"]
+mod life;
 #[path = "conformance/list.rs"]
 mod list;
 #[path = "support/llama.rs"]
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
     let shared = Arc::new(Shared {
         registry: runtime.block_on(async { Registry::start() }),
         split: llama::program("llama-gguf-split").is_some(),
+        server: llama::program("llama-server"),
         handle: runtime.handle().clone(),
     });
     let real = ollama::program().is_some();
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         leave::CASES,
         ensure::CASES,
         create::CASES,
+        life::CASES,
         state::CASES,
         outage::CASES,
     ]
@@ -109,7 +113,8 @@ fn trial(kind: Kind, case: Case, shared: &Arc<Shared>) -> Trial {
     let missing = case.needs.iter().any(|need| match need {
         Need::Registry => shared.registry.is_none(),
         Need::Split => !shared.split,
-        Need::Create | Need::Outage | Need::Count => false,
+        Need::Load => kind == Kind::Embedded && shared.server.is_none(),
+        Need::Create | Need::Manage | Need::Outage | Need::Count => false,
     });
     let shared = Arc::clone(shared);
     let run = move || {

@@ -53,6 +53,7 @@ async fn world() -> World {
     let shared = Shared {
         registry: None,
         split: false,
+        server: None,
         handle: Handle::current(),
     };
     let ground = Ground::new(Kind::Double, Arc::new(shared)).await;

@@ -142,7 +142,7 @@ impl Backend for Ollama {
     }
 
     async fn list(&self) -> Result<Vec<Arc<ModelInfo>>, Error> {
-        list::all(&self.shared).await
+        Ok(Recent::all(&self.shared).await?.to_vec())
     }
 
     async fn inspect(&self, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {

@@ -101,8 +101,10 @@ impl Progress {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.report(Event::Entered(phase));
-        // What the engine said of its own work says nothing of ours.
-        self.report(Event::Text(String::new()));
+        // What the engine said of its own work says nothing of ours; why it was begun anew is still to be read.
+        if self.reporter.look(|snapshot| snapshot.attempt == 1) {
+            self.report(Event::Text(String::new()));
+        }
     }
 
     pub(super) fn report(&self, event: Event) {

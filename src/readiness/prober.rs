@@ -14,7 +14,7 @@ use super::{FAILURES, PROBE_TIMEOUT, Publisher, Seen};
 use crate::{
     backend::{Error, Kind},
     engines::Engine,
-    model::Capability,
+    model::{Capability, Running},
 };
 
 /// From one probe to the next at least, however many calls fail meanwhile and ask for one.
@@ -93,6 +93,11 @@ impl Prober {
         let running = if running == *self.seen.running {
             Arc::clone(&self.seen.running)
         } else {
+            let stays = |old: &Running| running.iter().any(|running| running.is(&old.name));
+            if !self.seen.running.iter().all(stays) {
+                // Who keeps models in memory learns of one that is gone.
+                self.changed.notify_waiters();
+            }
             Arc::new(running)
         };
         Ok(Seen {

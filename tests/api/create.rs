@@ -1,5 +1,7 @@
 //! Models from the caller's files.
 
+use model_control::backend::embedded::RunnerSettings;
+
 use super::support::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -8,7 +10,13 @@ async fn a_file_under_a_root_becomes_a_model_and_nothing_else_does() {
     let tiny = root.path().join("tiny.gguf");
     std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/models/tiny.gguf"), &tiny).unwrap();
     std::fs::write(root.path().join("bad.gguf"), b"GGUF").unwrap();
-    let engine = Arc::new(Embedded::open(store.path().join("s")).unwrap());
+    // Whatever this machine has.
+    let nothing = RunnerSettings {
+        program: Some(root.path().join("no-such-program")),
+        ..RunnerSettings::default()
+    };
+    let engine = Embedded::open(store.path().join("s")).and_then(|engine| engine.with_runner(nothing));
+    let engine = Arc::new(engine.unwrap());
     let service = Service::start(engine, Some(root.path())).await;
     let mut client = service.client().await;
     let result = created(&mut client, create("m", &tiny)).await.unwrap();
@@ -50,8 +58,14 @@ async fn a_file_under_a_root_becomes_a_model_and_nothing_else_does() {
         level: v1::Level::Loaded.into(),
         ..Default::default()
     };
-    let status = soon(client.ensure_ready(ensure)).await.unwrap_err();
-    assert_eq!(reason(&status), "BACKEND_CANNOT_LOAD");
+    let mut stream = soon(client.ensure_ready(ensure)).await.unwrap().into_inner();
+    let status = loop {
+        match soon(stream.message()).await {
+            Err(status) => break status,
+            Ok(message) => assert!(message.is_some(), "an end"),
+        }
+    };
+    assert_eq!(reason(&status), "ENGINE_MISSING_PART");
     service.stop().await;
 }
 

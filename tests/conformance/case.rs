@@ -15,6 +15,10 @@ pub(crate) enum Need {
     Split,
     /// An engine that is a program of its own, which can be away.
     Outage,
+    /// An engine that shows, copies and removes.
+    Manage,
+    /// An engine that loads, and what it needs for that.
+    Load,
     /// An engine that counts what it is asked.
     Count,
 }

@@ -18,7 +18,6 @@ cases![ensure =>
     a_configured_model_is_pulled_at_start [Registry],
     a_configured_path_is_created_from_and_never_pulled [Create],
     a_wrong_pin_is_told_and_replaces_nothing [Create],
-    nothing_is_loaded_yet [Create],
 ];
 
 fn ensure(name: &str) -> v1::EnsureReadyRequest {
@@ -132,18 +131,4 @@ async fn a_wrong_pin_is_told_and_replaces_nothing(ground: Ground) {
     );
     assert_eq!(world.list().await[0].digest, created.digest);
     assert!(!ensured(&world, request(created.digest)).await.unwrap().changed);
-}
-
-async fn nothing_is_loaded_yet(ground: Ground) {
-    let world = ground.start().await;
-    world.create("m", &tiny(0)).await.unwrap();
-    let request = v1::EnsureReadyRequest {
-        level: v1::Level::Loaded.into(),
-        ..calls::ensure("m")
-    };
-    let status = ensured(&world, request).await.unwrap_err();
-    assert_eq!(
-        calls::told(&status),
-        calls::is(Code::Unimplemented, "BACKEND_CANNOT_LOAD")
-    );
 }

@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Option<Registry>,
     /// llama.cpp's tool that splits a model is there.
     pub(crate) split: bool,
+    /// llama.cpp's server, which the embedded engine runs.
+    pub(crate) server: Option<std::path::PathBuf>,
     pub(crate) handle: Handle,
 }
 
@@ -126,6 +128,7 @@ impl Kind {
         match need {
             Need::Create | Need::Registry | Need::Split => true,
             Need::Outage => self != Self::Embedded,
+            Need::Manage | Need::Load => self != Self::Double,
             Need::Count => self == Self::Double,
         }
     }
@@ -315,6 +318,9 @@ impl Ground {
             ] {
                 command.arg("--allow-registry").arg(format!("http://{host}"));
             }
+        }
+        if let Some(program) = &self.shared.server {
+            command.arg("--llama-server").arg(program);
         }
         if self.fast.is_none() {
             command.arg(format!("--allow-registry=http://{NOBODY}"));

@@ -108,6 +108,10 @@ async fn a_success_that_is_not_listed_is_none() {
 
     // A list that tells another digest than the pinned one.
     world.ground.double().state().lies = true;
+    // Seen by a list, which is never a moment old.
+    super::support::soon(world.client.clone().list(super::support::v1::ListRequest::default()))
+        .await
+        .unwrap();
     let request = super::support::v1::EnsureReadyRequest {
         digest: model.digest,
         insecure: true,

@@ -115,12 +115,11 @@ impl Runner {
         program::find(self.shared.settings.program.as_deref())?;
         let (shared, store) = (Arc::clone(&self.shared), Arc::clone(store));
         Ok(call::task(move |reporter| async move {
-            reporter.report(Event::Entered(Phase::Resolving)).await;
+            reporter.report(Event::Entered(Phase::Loading)).await;
             let name = spec.name.clone();
             let subject = blocking(move || Subject::find(&store, &name));
             let subject = reporter.unless_stopped(subject).await?;
             let launch = Launch::decide(&subject, &spec.options, &shared.settings)?;
-            reporter.report(Event::Entered(Phase::Loading)).await;
             reporter.count(Event::Total(subject.shape.file));
             let joined = join(&shared, &spec, subject, launch);
             let (interest, was_ready) = reporter.unless_stopped(joined).await?;

@@ -50,14 +50,20 @@ impl Recent {
         if let Some(models) = recent.answer() {
             return Ok(list::named(name, models.iter().cloned()));
         }
+        let models = Self::all(shared).await?;
+        Ok(list::named(name, models.iter().cloned()))
+    }
+
+    /// All models, as Ollama lists them now; who asks for one in the next moment has this answer.
+    pub(super) async fn all(shared: &Shared) -> Result<Arc<[Arc<ModelInfo>]>, Error> {
+        let recent = &shared.recent;
         let (asked, generation) = (Instant::now(), recent.lock().generation);
         let models: Arc<[_]> = list::all(shared).await?.into();
         let mut kept = recent.lock();
         if kept.generation == generation {
             kept.answer = Some((asked, Arc::clone(&models)));
         }
-        drop(kept);
-        Ok(list::named(name, models.iter().cloned()))
+        Ok(models)
     }
 
     /// What was answered is not true any more, nor what is being answered now.
