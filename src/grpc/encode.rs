@@ -42,6 +42,7 @@ fn listed_model(listed: &ListedModel) -> v1::Model {
     let mut model = model(&listed.backend, &listed.info);
     model.level = level(listed.level).into();
     model.desired_level = level(listed.desired_level).into();
+    model.running = listed.running.as_ref().map(life::running);
     model
 }
 

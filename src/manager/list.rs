@@ -5,7 +5,7 @@ use std::{cmp::Ordering, sync::Arc, time::Duration};
 use futures::future;
 
 use self::page::{Key, Order, Token};
-use super::{Manager, error, look, request};
+use super::{Manager, error, look, look::RunningModel, request};
 use crate::{
     backend,
     engines::{Engine, Entry},
@@ -40,6 +40,8 @@ pub struct ListedModel {
     pub info: Arc<ModelInfo>,
     /// How ready it is.
     pub level: Level,
+    /// In memory, when it is there.
+    pub running: Option<RunningModel>,
     /// How ready it should be.
     pub desired_level: Level,
 }
@@ -109,6 +111,10 @@ impl Manager {
                     let model = ListedModel {
                         backend,
                         level: engine.level(&info, &running),
+                        running: running
+                            .iter()
+                            .find(|running| running.is(&info.name))
+                            .map(|running| RunningModel::new(entry, engine, running.clone().told_as(&info.name))),
                         info,
                         desired_level,
                     };
