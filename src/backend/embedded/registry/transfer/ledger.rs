@@ -12,7 +12,7 @@ use crate::backend::embedded::store::Room;
 
 /// The share of a blob after which what is written is recorded. A process that is killed loses at most twice that, and
 /// what its connections had in hand: below 2 % of the blob, where the floor of the limits does not say otherwise.
-const SHARE: u64 = 320;
+const SHARE: u64 = 512;
 /// But no more bytes than this, which also bounds dirty pages.
 const MOST: u64 = 64 << 20;
 

@@ -15,10 +15,10 @@ pub struct Limits {
     /// of a blob the parts shrink to this, so that all connections end together. Default 1 MiB: over
     /// slow connections the last part is waited for alone, and each request costs a round trip.
     pub smallest_part: u64,
-    /// Bytes that a connection gathers before they are written, at least 1. Default 128 KiB: a killed process loses what
+    /// Bytes that a connection gathers before they are written, at least 1. Default 64 KiB: a killed process loses what
     /// all its connections hold.
     pub batch: usize,
-    /// Bytes written after which a small blob's partial file is recorded, at least 1; for larger ones it is 1/320 of the
+    /// Bytes written after which a small blob's partial file is recorded, at least 1; for larger ones it is 1/512 of the
     /// blob up to 64 MiB. A killed process loses at most twice that and a batch a connection. Default 2 MiB.
     pub record: u64,
     /// A connection that brings nothing for so long is replaced. Default 20 s.
@@ -63,7 +63,7 @@ impl Default for Limits {
             connections: 32,
             part: 16 << 20,
             smallest_part: 1 << 20,
-            batch: 128 << 10,
+            batch: 64 << 10,
             record: 2 << 20,
             stall: Duration::from_secs(20),
             no_progress: Duration::from_mins(5),
