@@ -50,6 +50,20 @@ use self::{
 
 /// A service in front of a double whose registry has the model `m`.
 async fn world() -> World {
+    let (ground, name) = ground().await;
+    publish(&ground, &name);
+    ground.start().await
+}
+
+/// The registry has this model.
+fn publish(ground: &Ground, name: &str) {
+    let layers = vec![Layer::file("model", Digest::of(b"m"), 1000), Layer::text("system", "s")];
+    let remote = Remote { layers, half_way: None };
+    ground.double().state().publish(&name.parse().unwrap(), remote);
+}
+
+/// A double without a service, and the name that its models begin with.
+async fn ground() -> (Ground, String) {
     let shared = Shared {
         registry: None,
         split: false,
@@ -57,11 +71,8 @@ async fn world() -> World {
         handle: Handle::current(),
     };
     let ground = Ground::new(Kind::Double, Arc::new(shared)).await;
-    let name = ground.name("m").parse().unwrap();
-    let layers = vec![Layer::file("model", Digest::of(b"m"), 1000), Layer::text("system", "s")];
-    let remote = Remote { layers, half_way: None };
-    ground.double().state().publish(&name, remote);
-    ground.start().await
+    let name = ground.name("m");
+    (ground, name)
 }
 
 /// Nothing of Ollama's machine is told, and clients can read it.

@@ -319,6 +319,10 @@ impl Ground {
                 command.arg("--allow-registry").arg(format!("http://{host}"));
             }
         }
+        if self.kind == Kind::Double {
+            // It asks nobody: only there may a name mean the hub.
+            command.arg("--allow-registry=registry.ollama.ai");
+        }
         if let Some(program) = &self.shared.server {
             command.arg("--llama-server").arg(program);
         }

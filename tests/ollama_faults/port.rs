@@ -3,8 +3,9 @@
 use tonic::Code;
 
 use super::{
-    calls,
+    calls, ground,
     ollama_double::{Mode, Route},
+    publish,
     support::{soon, v1},
     world,
 };
@@ -67,4 +68,20 @@ async fn a_restart_loses_nothing() {
         // Connections that were open before are dead, and no caller learns of it.
         assert_eq!(world.list().await.len(), 1);
     }
+}
+
+/// The worker's own entry, with the bare name that means Ollama's hub.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_entry_of_the_worker_has_its_model_pulled() {
+    let (ground, _) = ground().await;
+    publish(&ground, "llama3");
+    let world = ground.start_with(&["--model=llama3".to_owned()]).await;
+    world.health("", SERVING).await;
+    assert_eq!(world.list().await[0].name, "llama3:latest");
+    let double = world.ground.double();
+    assert_eq!((double.asked(Route::Pull), double.asked(Route::Create)), (1, 0));
+    let asked = double.state().bodies.clone();
+    let pulled = asked.iter().find(|(route, _)| *route == Route::Pull).unwrap();
+    assert_eq!(pulled.1["model"], "llama3:latest");
+    assert_eq!(pulled.1["insecure"], false);
 }
