@@ -7,8 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Label, Manager, ModelSubscription, OperationKind, Outcome, error,
-    execute::QUESTION,
-    follow::{self, At, Progress, Stop},
+    follow::{self, At, Progress, QUESTION, Stop},
     request,
     work::{Change, Content, ModelReporter, ModelWork, first},
 };

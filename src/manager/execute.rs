@@ -1,10 +1,10 @@
 //! Runs the steps of a plan against an engine, and reports.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     Manager, OperationKind, Outcome, error,
-    follow::{self, At, Progress, Stop},
+    follow::{self, At, Progress, QUESTION, Stop},
     import, memory,
     plan::{self, Impossible},
     target::Aim,
@@ -16,9 +16,6 @@ use crate::{
     model::{Capability, Digest, Event, Failure, Level, ModelInfo, Phase, Plan, Step},
     operation::End,
 };
-
-/// An engine may take this long to say what it has of a name: a disk that has to wake up takes seconds.
-pub(super) const QUESTION: Duration = Duration::from_mins(1);
 
 /// Does the task to its end. Ends early when the operation is told to stop.
 pub(super) async fn run(manager: Manager, task: Task, reporter: ModelReporter) -> End<ModelWork> {

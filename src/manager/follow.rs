@@ -20,6 +20,9 @@ use crate::{
 /// An engine may be silent this long: reading and checking a model of hundreds of gigabytes takes minutes without a word.
 const STALL: Duration = Duration::from_mins(15);
 
+/// An engine may take this long to say what it has of a name: a disk that has to wake up takes seconds.
+pub(super) const QUESTION: Duration = Duration::from_mins(1);
+
 /// How a step ends when it does not succeed.
 #[derive(Debug)]
 pub(super) enum Stop {

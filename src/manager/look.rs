@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use futures::future;
 
-use super::{Manager, error, execute::QUESTION, follow::At, request};
+use super::{
+    Manager, error,
+    follow::{At, QUESTION},
+    request,
+};
 use crate::{
     backend::{self, Kind},
     engines::{Engine, Entry},

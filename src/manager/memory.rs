@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::{
     OperationKind, Outcome, error,
-    execute::QUESTION,
-    follow::{Progress, Stop},
+    follow::{Progress, QUESTION, Stop},
     target::Aim,
     task::Task,
 };

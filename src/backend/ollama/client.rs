@@ -4,7 +4,6 @@
 //! [`ANSWER`]; long work is bounded by those who follow it.
 
 use std::{
-    error::Error as _,
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,7 +18,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    error::{self, Doing},
+    error::{self, Doing, cause},
     stream::Stream,
 };
 use crate::backend::{Error, Kind};
@@ -296,15 +295,6 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Client").field(&self.url).finish()
     }
-}
-
-/// The deepest reason that the system gave, in its own words.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    let mut deepest = error.source();
-    while let Some(next) = deepest.and_then(std::error::Error::source) {
-        deepest = Some(next);
-    }
-    deepest.map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
 async fn read(path: &Path) -> io::Result<String> {

@@ -279,6 +279,15 @@ pub(super) fn answered(doing: Doing, status: StatusCode, text: Option<&str>) -> 
     }
 }
 
+/// The deepest reason that the system gave, in its own words.
+pub(super) fn cause(error: &reqwest::Error) -> String {
+    let mut deepest = std::error::Error::source(error);
+    while let Some(next) = deepest.and_then(std::error::Error::source) {
+        deepest = Some(next);
+    }
+    deepest.map(|cause| format!(": {cause}")).unwrap_or_default()
+}
+
 // === impl Meaning ===
 
 impl Meaning {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use reqwest::Response;
 
 use super::{
-    client::cause,
-    error::{self, Doing},
+    error::{self, Doing, cause},
     wire::Line,
 };
 use crate::{
