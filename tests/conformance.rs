@@ -77,6 +77,7 @@ fn main() -> ExitCode {
         registry: runtime.block_on(async { Registry::start() }),
         split: llama::program("llama-gguf-split").is_some(),
         server: llama::program("llama-server"),
+        hub: false,
         handle: runtime.handle().clone(),
     });
     let real = ollama::program().is_some();

@@ -68,6 +68,7 @@ async fn ground() -> (Ground, String) {
         registry: None,
         split: false,
         server: None,
+        hub: true,
         handle: Handle::current(),
     };
     let ground = Ground::new(Kind::Double, Arc::new(shared)).await;

@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) split: bool,
     /// llama.cpp's server, which the embedded engine runs.
     pub(crate) server: Option<std::path::PathBuf>,
+    /// Names may mean Ollama's hub: only where every engine is a double, which asks nobody.
+    pub(crate) hub: bool,
     pub(crate) handle: Handle,
 }
 
@@ -319,8 +321,7 @@ impl Ground {
                 command.arg("--allow-registry").arg(format!("http://{host}"));
             }
         }
-        if self.kind == Kind::Double {
-            // It asks nobody: only there may a name mean the hub.
+        if self.shared.hub {
             command.arg("--allow-registry=registry.ollama.ai");
         }
         if let Some(program) = &self.shared.server {
