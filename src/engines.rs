@@ -23,7 +23,7 @@ use crate::{
         ollama::{self, Memory as Remembered, Ollama},
     },
     config::{self, Config, Framework, RegistryHost},
-    model::{Digest, Level, ModelInfo, RunState, Running},
+    model::{Capability, Digest, Level, ModelInfo, RunState, Running},
 };
 
 mod memory;
@@ -268,6 +268,11 @@ impl Engine {
 }
 
 impl Engine {
+    /// Whether it can do this now.
+    pub fn can(&self, capability: Capability) -> bool {
+        self.backend.capabilities().contains(&capability)
+    }
+
     /// How ready a listed model is, by what runs.
     pub fn level(&self, info: &ModelInfo, running: &[Running]) -> Level {
         let ready = running.iter().find(|running| {

@@ -237,7 +237,10 @@ pub(super) fn pushed(result: &PushResult) -> String {
     } else {
         "was in the registry already"
     };
-    format!("{} {how}", short_digest(&result.digest))
+    match short_digest(&result.digest) {
+        digest if digest.is_empty() => format!("the model {how}"),
+        digest => format!("the model {how} ({digest})"),
+    }
 }
 
 fn table(running: &[RunningModel], now: SystemTime) -> String {

@@ -54,31 +54,39 @@ const fn flag(name: &'static str, scope: Scope, takes: Takes) -> Flag {
     Flag { name, scope, takes }
 }
 
+/// The flags of a framework.
+#[derive(Debug)]
+pub(super) struct Table {
+    framework: &'static str,
+    /// Beside those of every framework.
+    own: &'static [Flag],
+}
+
 /// What an entry of framework `embedded` may be given.
-pub(super) const EMBEDDED: [Flag; 13] = [
-    flag("--store", Scope::Entry, Takes::Value),
-    flag("--advertise", Scope::Entry, Takes::Value),
-    flag("--model", Scope::Model, Takes::Values),
-    flag("--model-path", Scope::OfModel, Takes::Value),
-    flag("--adapter-path", Scope::OfModel, Takes::Values),
-    flag("--level", Scope::OfModel, Takes::Value),
-    flag("--digest", Scope::OfModel, Takes::Value),
-    flag("--quantize", Scope::OfModel, Takes::Value),
-    flag("--ensure", Scope::OfModel, Takes::Value),
-    flag("--insecure", Scope::OfModel, Takes::Nothing),
-    flag(
-        "--host",
-        Scope::None("the embedded engine is in this program and has no host"),
-        Takes::Value,
-    ),
-    flag("--keep-alive", Scope::OfModel, Takes::Value),
-    flag("--context-length", Scope::OfModel, Takes::Value),
-];
+pub(super) const EMBEDDED: Table = Table {
+    framework: "embedded",
+    own: &[
+        flag("--store", Scope::Entry, Takes::Value),
+        flag(
+            "--host",
+            Scope::None("the embedded engine is in this program and has no host"),
+            Takes::Value,
+        ),
+    ],
+};
 
 /// What an entry of framework `ollama` may be given.
-pub(super) const OLLAMA: [Flag; 14] = [
-    flag("--host", Scope::Entry, Takes::Value),
-    flag("--header-file", Scope::Entry, Takes::Value),
+pub(super) const OLLAMA: Table = Table {
+    framework: "ollama",
+    own: &[
+        flag("--host", Scope::Entry, Takes::Value),
+        flag("--header-file", Scope::Entry, Takes::Value),
+        flag("--store", Scope::None("an Ollama keeps its own models"), Takes::Value),
+    ],
+};
+
+/// What every framework takes.
+const COMMON: [Flag; 11] = [
     flag("--advertise", Scope::Entry, Takes::Value),
     flag("--model", Scope::Model, Takes::Values),
     flag("--model-path", Scope::OfModel, Takes::Value),
@@ -88,17 +96,12 @@ pub(super) const OLLAMA: [Flag; 14] = [
     flag("--quantize", Scope::OfModel, Takes::Value),
     flag("--ensure", Scope::OfModel, Takes::Value),
     flag("--insecure", Scope::OfModel, Takes::Nothing),
-    flag(
-        "--store",
-        Scope::None("an Ollama keeps its own models: `--store` is for the framework `embedded`"),
-        Takes::Value,
-    ),
     flag("--keep-alive", Scope::OfModel, Takes::Value),
     flag("--context-length", Scope::OfModel, Takes::Value),
 ];
 
 /// Reads words as flags of `table`. What is wrong with one hides no other.
-pub(super) fn flags(words: &[Word], table: &[Flag]) -> (Vec<Given>, Vec<Problem>) {
+pub(super) fn flags(words: &[Word], table: &Table) -> (Vec<Given>, Vec<Problem>) {
     let mut all = Vec::new();
     let mut problems = Vec::new();
     let mut words = words.iter().peekable();
@@ -125,7 +128,12 @@ pub(super) fn flags(words: &[Word], table: &[Flag]) -> (Vec<Given>, Vec<Problem>
             (Takes::Value | Takes::Values, None) => words.next_if(|next| is_value(next)).map(|next| next.text.as_str()),
         };
         let message = match (flag.scope, value) {
-            (Scope::None(why), _) => format!("`{}` does not apply to framework `embedded`: {why}", flag.name),
+            (Scope::None(why), _) => {
+                format!(
+                    "`{}` does not apply to framework `{}`: {why}",
+                    flag.name, table.framework
+                )
+            }
             (_, None | Some("")) => format!("`{0}` needs a value: `{0}=…`", flag.name),
             (_, Some(value)) if flag.takes == Takes::Nothing && value != "true" && value != "false" => {
                 format!("`{0}` is `{0}`, `{0}=true` or `{0}=false`", flag.name)
@@ -145,8 +153,9 @@ pub(super) fn flags(words: &[Word], table: &[Flag]) -> (Vec<Given>, Vec<Problem>
 }
 
 /// The flag of this name. The error names no value, which may be a secret.
-fn find(name: &str, table: &[Flag]) -> Result<Flag, String> {
-    if let Some(flag) = table.iter().find(|flag| flag.name == name) {
+fn find(name: &str, table: &Table) -> Result<Flag, String> {
+    let all = || table.own.iter().chain(&COMMON);
+    if let Some(flag) = all().find(|flag| flag.name == name) {
         return Ok(*flag);
     }
     if !name.starts_with("--") {
@@ -160,7 +169,7 @@ fn find(name: &str, table: &[Flag]) -> Result<Flag, String> {
             "`{name}` is followed by a space: write `{name}=…`, or its value as the next item"
         ));
     }
-    let known = || table.iter().filter(|flag| !matches!(flag.scope, Scope::None(_)));
+    let known = || all().filter(|flag| !matches!(flag.scope, Scope::None(_)));
     let likeness = |flag: &&Flag| strsim::jaro_winkler(name.trim_start_matches('-'), flag.name.trim_start_matches('-'));
     let nearest = known()
         .map(|flag| (likeness(&flag), flag.name))

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Desired, Ensure, Entry, Folders, Framework,
-    argv::{self, Bag, EMBEDDED, Flag, Given, OLLAMA, Scope},
+    argv::{self, Bag, EMBEDDED, Given, OLLAMA, Scope, Table},
     file::{Field, RawEntry, Word},
     host::Host,
     problem::Problem,
@@ -258,7 +258,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The words as flags of the framework's table: those of the entry, and each `--model` with the flags after it.
-fn flags(words: &[Word], table: &[Flag], problems: &mut Vec<Problem>) -> (Bag, Vec<(Given, Bag)>) {
+fn flags(words: &[Word], table: &Table, problems: &mut Vec<Problem>) -> (Bag, Vec<(Given, Bag)>) {
     let (given, wrong) = argv::flags(words, table);
     problems.extend(wrong);
     bind(given, problems)

@@ -5,6 +5,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::time::Instant;
+
 use crate::model::{Canary, Digest, Level, LoadOptions, ModelName};
 
 /// Of one engine, whatever the number of entries that name it.
@@ -22,9 +24,17 @@ pub struct Pin {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// With the manifest that answered.
-    warm: HashMap<ModelName, (Option<Digest>, Canary)>,
+    warm: HashMap<ModelName, Warm>,
     pins: HashMap<ModelName, Pin>,
+}
+
+/// A model that answered.
+#[derive(Debug)]
+struct Warm {
+    /// The manifest that it had been loaded from.
+    digest: Option<Digest>,
+    canary: Canary,
+    since: Instant,
 }
 
 // === impl Memory ===
@@ -32,7 +42,12 @@ struct Known {
 impl Memory {
     /// The model answered.
     pub fn warmed(&self, name: &ModelName, digest: Option<Digest>, canary: Canary) {
-        self.lock().warm.insert(name.clone(), (digest, canary));
+        let warm = Warm {
+            digest,
+            canary,
+            since: Instant::now(),
+        };
+        self.lock().warm.insert(name.clone(), warm);
     }
 
     /// The model left memory, or was loaded anew: that it answered says nothing any more.
@@ -43,13 +58,15 @@ impl Memory {
     /// What the model answered since it was loaded from this manifest.
     pub fn canary(&self, name: &ModelName, digest: Option<&Digest>) -> Option<Canary> {
         let known = self.lock();
-        let (of, canary) = known.warm.get(name)?;
-        (of.as_ref() == digest).then(|| canary.clone())
+        let warm = known.warm.get(name)?;
+        (warm.digest.as_ref() == digest).then(|| warm.canary.clone())
     }
 
-    /// Only these are in memory.
-    pub fn only(&self, running: impl Fn(&ModelName) -> bool) {
-        self.lock().warm.retain(|name, _| running(name));
+    /// Only these were in memory when it was asked for; what answered since then may be there although it is not among them.
+    pub fn only(&self, asked: Instant, running: impl Fn(&ModelName) -> bool) {
+        self.lock()
+            .warm
+            .retain(|name, warm| warm.since >= asked || running(name));
     }
 
     /// The model is to stay.
@@ -80,5 +97,30 @@ impl Memory {
     /// Values are replaced whole: a panic elsewhere leaves none half-written.
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn a_look_that_is_older_than_the_answer_takes_nothing_away() {
+        let memory = Memory::default();
+        let name: ModelName = "m".parse().unwrap();
+        let canary = Canary {
+            check_time: SystemTime::UNIX_EPOCH,
+            time_to_first_token: Duration::ZERO,
+            text: String::new(),
+            timeout: Duration::ZERO,
+        };
+        let before = Instant::now();
+        memory.warmed(&name, None, canary.clone());
+        memory.only(before, |_| false);
+        assert_eq!(memory.canary(&name, None), Some(canary));
+        memory.only(Instant::now() + Duration::from_secs(1), |_| false);
+        assert_eq!(memory.canary(&name, None), None);
     }
 }

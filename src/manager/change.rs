@@ -14,7 +14,7 @@ use super::{
 use crate::{
     backend::{CopySpec, Error, Kind, PushSpec},
     engines::{Engine, Entry},
-    model::{Capability, Failure, ModelName, Phase},
+    model::{Capability, Failure, ModelName, Phase, Unloaded},
     operation::{End, OnDisconnect, Order, Refused},
 };
 
@@ -44,14 +44,18 @@ struct Job {
 impl Manager {
     /// Removes a model, and the layers that no other needs.
     pub async fn delete(&self, request: request::Delete) -> Result<Changed, Failure> {
-        let allow_missing = request.allow_missing;
-        let job = self.change(&request.backend, request.model, Change::Delete { allow_missing })?;
+        let change = Change::Delete {
+            allow_missing: request.allow_missing,
+            unload: request.unload,
+        };
+        let job = self.change(&request.backend, request.model, change)?;
         job.require(Capability::Delete)?;
         let wanted = job.entry.desired.iter().any(|desired| desired.spec.name == job.name);
         if wanted && !request.force {
             return Err(error::configured(&job.entry.name, &job.name));
         }
         for _ in 0..CANCELS {
+            // Before anything is cancelled; the operation looks again.
             if !request.unload && job.in_memory().await? {
                 return Err(error::in_use(&job.entry.name, &job.name));
             }
@@ -164,7 +168,7 @@ async fn ended(mut following: ModelSubscription) -> Result<Changed, Failure> {
 async fn run(manager: Manager, job: Job, reporter: ModelReporter) -> End<ModelWork> {
     let progress = Progress::begin(reporter);
     let done = match &job.change {
-        Change::Delete { allow_missing } => job.delete(*allow_missing, &progress).await,
+        Change::Delete { allow_missing, unload } => job.delete(*allow_missing, *unload, &progress).await,
         Change::Copy { source, replace } => job.copy(source, *replace, &progress).await,
         Change::Push { insecure } => job.push(*insecure, &progress).await,
         Change::Unload => job.unload(&progress).await,
@@ -176,21 +180,23 @@ async fn run(manager: Manager, job: Job, reporter: ModelReporter) -> End<ModelWo
 // === impl Job ===
 
 impl Job {
-    async fn delete(&self, allow_missing: bool, progress: &Progress) -> Result<Outcome, Stop> {
+    async fn delete(&self, allow_missing: bool, unload: bool, progress: &Progress) -> Result<Outcome, Stop> {
         let backend = &self.engine.backend;
-        if self.can(Capability::Unload) {
+        if progress.unless_stopped(self.in_memory()).await? {
+            if !unload {
+                return Err(error::in_use(&self.entry.name, &self.name).into());
+            }
             progress.enter(Phase::Unloading);
-            self.engine.memory.unpin(&self.name);
-            progress.unless_stopped(self.ask(backend.unload(&self.name))).await?;
-            self.engine.memory.cooled(&self.name);
+            self.leave_memory(progress).await?;
         }
+        self.engine.memory.unpin(&self.name);
         progress.enter(Phase::Writing);
         // Not given up half-way: what was begun is told as it ended.
-        let freed_bytes = match backend.delete(&self.name).await {
-            Ok(freed) => freed,
+        let removed = match backend.delete(&self.name).await {
+            Ok(freed) => Some(freed),
             Err(Error {
                 kind: Kind::NotFound, ..
-            }) if allow_missing => 0,
+            }) if allow_missing => None,
             Err(error) => return Err(self.at().failed(&error).into()),
         };
         progress.enter(Phase::Verifying);
@@ -198,8 +204,8 @@ impl Job {
             return Err(error::still_listed(&self.entry.name, &self.name).into());
         }
         Ok(Outcome {
-            changed: true,
-            freed_bytes,
+            changed: removed.is_some(),
+            freed_bytes: removed.unwrap_or_default(),
             ..Outcome::default()
         })
     }
@@ -237,7 +243,7 @@ impl Job {
         let done = progress.follow(self.at(), call).await?;
         Ok(Outcome {
             changed: done.changed,
-            pushed: Some(done.digest.unwrap_or_else(|| model.digest.clone())),
+            pushed: done.digest,
             model: Some((*model).clone()),
             ..Outcome::default()
         })
@@ -250,9 +256,7 @@ impl Job {
         if known.is_none() && !self.in_memory().await? {
             return Err(error::model_not_found(&self.entry.name, &self.name).into());
         }
-        self.engine.memory.unpin(&self.name);
-        let unloaded = progress.unless_stopped(self.ask(backend.unload(&self.name))).await?;
-        self.engine.memory.cooled(&self.name);
+        let unloaded = self.leave_memory(progress).await?;
         Ok(Outcome {
             changed: unloaded.freed_bytes > 0,
             freed_bytes: unloaded.freed_bytes,
@@ -261,8 +265,19 @@ impl Job {
         })
     }
 
+    /// Unpins it, and returns when it is gone with all that shares its memory.
+    async fn leave_memory(&self, progress: &Progress) -> Result<Unloaded, Stop> {
+        let memory = &self.engine.memory;
+        memory.unpin(&self.name);
+        let unload = self.ask(self.engine.backend.unload(&self.name));
+        let unloaded = progress.unless_stopped(unload).await?;
+        let names = std::iter::once(&self.name).chain(&unloaded.shared_with);
+        names.for_each(|name| memory.cooled(name));
+        Ok(unloaded)
+    }
+
     async fn in_memory(&self) -> Result<bool, Failure> {
-        if !self.can(Capability::ListRunning) {
+        if !self.engine.can(Capability::ListRunning) {
             return Ok(false);
         }
         let running = self.ask(self.engine.backend.running()).await?;
@@ -273,12 +288,8 @@ impl Job {
         self.at().within(QUESTION, question).await
     }
 
-    fn can(&self, capability: Capability) -> bool {
-        self.engine.backend.capabilities().contains(&capability)
-    }
-
     fn require(&self, capability: Capability) -> Result<(), Failure> {
-        if self.can(capability) {
+        if self.engine.can(capability) {
             return Ok(());
         }
         Err(error::cannot(&self.entry.name, capability))

@@ -75,11 +75,16 @@ async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Ou
     let mut reached = Aim::default();
     while let Err(aim) = task.target.close(&reached) {
         require(task, &Step::Load { level: aim.level })?;
-        if !outcome.plan.steps.iter().any(|step| matches!(step, Step::Load { .. })) {
-            outcome.plan.steps.push(Step::Load { level: aim.level });
-            progress.report(Event::Planned(outcome.plan.clone()));
+        let there = memory::there(task, &aim, outcome.model.as_ref());
+        if let Some(running) = progress.unless_stopped(there).await? {
+            memory::note(task, running, &mut outcome);
+        } else {
+            if !outcome.plan.steps.iter().any(|step| matches!(step, Step::Load { .. })) {
+                outcome.plan.steps.push(Step::Load { level: aim.level });
+                progress.report(Event::Planned(outcome.plan.clone()));
+            }
+            memory::bring(task, &aim, progress, &mut outcome).await?;
         }
-        memory::bring(task, &aim, progress, &mut outcome).await?;
         reached = aim;
     }
     Ok(outcome)
@@ -92,7 +97,14 @@ async fn planned(task: &Task) -> Result<(Option<ModelInfo>, Plan), Failure> {
         OperationKind::Pull | OperationKind::CreateFromPath => None,
         _ => present.as_ref(),
     };
-    match plan::plan(considered, &task.wanted()) {
+    let (mut wanted, aim) = (task.wanted(), task.target.aim());
+    if wanted.level > Level::OnDisk
+        && task.engine.can(Capability::ListRunning)
+        && memory::there(task, &aim, considered).await?.is_some()
+    {
+        wanted.level = Level::OnDisk;
+    }
+    match plan::plan(considered, &wanted) {
         Ok(plan) => Ok((present, plan)),
         Err(Impossible::PinMismatch { present }) => Err(error::pin_mismatch(
             &task.entry.name,

@@ -65,7 +65,7 @@ impl Manager {
                 name: &request.model,
             },
         );
-        if !backend.capabilities().contains(&Capability::Show) {
+        if !engine.can(Capability::Show) {
             return Err(error::cannot(&entry.name, Capability::Show));
         }
         let not_found = || error::model_not_found(&entry.name, &request.model);
@@ -92,11 +92,11 @@ impl Manager {
             && !backend.is_empty()
         {
             let engine = entry.engine.as_ref().ok_or_else(|| error::not_supported(entry))?;
-            if !engine.backend.capabilities().contains(&Capability::ListRunning) {
+            if !engine.can(Capability::ListRunning) {
                 return Err(error::cannot(&entry.name, Capability::ListRunning));
             }
         }
-        let able = |engine: &&Engine| engine.backend.capabilities().contains(&Capability::ListRunning);
+        let able = |engine: &&Engine| engine.can(Capability::ListRunning);
         let asked = entries.iter().filter_map(|entry| {
             let engine = entry.engine.as_ref().filter(able)?;
             Some(async move { (entry, engine, running(engine).await) })
@@ -130,7 +130,7 @@ impl Manager {
 
 /// The models in an engine's memory; none where it cannot tell.
 pub(super) async fn running(engine: &Engine) -> Result<Vec<Running>, backend::Error> {
-    if !engine.backend.capabilities().contains(&Capability::ListRunning) {
+    if !engine.can(Capability::ListRunning) {
         return Ok(Vec::new());
     }
     let late = || {

@@ -18,6 +18,15 @@ const INTERVAL: Duration = Duration::from_secs(15);
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LAST_RETRY: Duration = Duration::from_mins(2);
 
+/// What came of a look.
+enum Held {
+    All,
+    /// The engine does not say what it has in memory.
+    Unknown,
+    /// A pinned model could not be brought back.
+    Lost,
+}
+
 /// Keeps the pins of one engine until `stop`. `entry` is one of those that name it.
 pub async fn keep(manager: Manager, entry: Arc<Entry>, stop: CancellationToken) {
     let Some(engine) = entry.engine.clone() else { return };
@@ -25,12 +34,17 @@ pub async fn keep(manager: Manager, entry: Arc<Entry>, stop: CancellationToken) 
         let mut pause = FIRST_RETRY;
         loop {
             let changed = manager.shared.changed.notified();
-            if hold(&manager, &entry, &engine).await {
-                pause = FIRST_RETRY;
-                let _early = tokio::time::timeout(INTERVAL, changed).await.is_ok();
-            } else {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LAST_RETRY);
+            match hold(&manager, &entry, &engine).await {
+                Held::All => {
+                    pause = FIRST_RETRY;
+                    let _early = tokio::time::timeout(INTERVAL, changed).await.is_ok();
+                }
+                // A question costs little: it is back soon after the engine is.
+                Held::Unknown => tokio::time::sleep(FIRST_RETRY).await,
+                Held::Lost => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LAST_RETRY);
+                }
             }
         }
     };
@@ -40,14 +54,13 @@ pub async fn keep(manager: Manager, entry: Arc<Entry>, stop: CancellationToken) 
     }
 }
 
-/// One look. False when a pinned model could not be brought back.
-async fn hold(manager: &Manager, entry: &Entry, engine: &Engine) -> bool {
+async fn hold(manager: &Manager, entry: &Entry, engine: &Engine) -> Held {
     let pins = engine.memory.pins();
     if pins.is_empty() {
-        return true;
+        return Held::All;
     }
     let Ok(running) = look::running(engine).await else {
-        return false;
+        return Held::Unknown;
     };
     let mut held = true;
     for (name, pin) in pins {
@@ -56,7 +69,7 @@ async fn hold(manager: &Manager, entry: &Entry, engine: &Engine) -> bool {
             held &= load(manager, entry, name, pin).await;
         }
     }
-    held
+    if held { Held::All } else { Held::Lost }
 }
 
 /// Why a pinned model must be loaded again.

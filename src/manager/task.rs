@@ -204,7 +204,7 @@ impl Task {
 
     /// Fails unless the engine can do this now.
     pub(super) fn require(&self, capability: Capability) -> Result<(), Failure> {
-        if self.engine.backend.capabilities().contains(&capability) {
+        if self.engine.can(capability) {
             return Ok(());
         }
         Err(super::error::cannot(&self.entry.name, capability))

@@ -100,10 +100,12 @@ pub enum Content {
 /// Work on a model that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Remove it; also from memory.
+    /// Remove it.
     Delete {
         /// An absent one is success.
         allow_missing: bool,
+        /// Out of memory first.
+        unload: bool,
     },
     /// Give it this second name.
     Copy {

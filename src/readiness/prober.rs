@@ -81,7 +81,8 @@ impl Prober {
         } else {
             Arc::new(models.into_iter().map(|model| (model.name.clone(), model)).collect())
         };
-        let running = if backend.capabilities().contains(&Capability::ListRunning) {
+        let asked = Instant::now();
+        let running = if self.engine.can(Capability::ListRunning) {
             backend.running().await?
         } else {
             Vec::new()
@@ -89,7 +90,7 @@ impl Prober {
         // What left memory must answer anew.
         self.engine
             .memory
-            .only(|name| running.iter().any(|running| running.is(name)));
+            .only(asked, |name| running.iter().any(|running| running.is(name)));
         let running = if running == *self.seen.running {
             Arc::clone(&self.seen.running)
         } else {

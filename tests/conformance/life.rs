@@ -184,8 +184,12 @@ async fn a_warm_model_has_answered(ground: Ground) {
     let canary = told.running.unwrap().canary.unwrap();
     assert!(canary.time_to_first_token.is_some() && canary.check_time.is_some());
     assert_eq!(world.list().await[0].level(), v1::Level::Warm);
+    // What is ready is not asked again: the plan is empty, and the evidence is the old one.
     let ready = calls::ensured(&mut world.client.clone(), request).await.unwrap();
     assert!(!ready.changed);
+    assert_eq!(ready.plan.unwrap().steps, []);
+    let again = ready.model.unwrap().running.unwrap().canary.unwrap();
+    assert_eq!(again, canary);
 }
 
 async fn what_is_loaded_is_not_removed_by_chance(ground: Ground) {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Shared, list};
 use crate::{
@@ -20,6 +20,11 @@ use crate::{
 
 /// How old an answer may be, from when it was asked for.
 const WINDOW: Duration = Duration::from_millis(50);
+
+/// The same where nothing depends on it: a little more than a probe's interval, so that the probe's own list serves.
+const ABOUT: Duration = Duration::from_secs(10);
+/// For another's question to be answered.
+const QUEUE: Duration = Duration::from_millis(500);
 
 /// The last answer.
 #[derive(Debug, Default)]
@@ -42,12 +47,13 @@ impl Recent {
     /// The model of this name, as Ollama lists it now or did a moment ago.
     pub(super) async fn find(shared: &Shared, name: &ModelName) -> Result<Option<Arc<ModelInfo>>, Error> {
         let recent = &shared.recent;
-        if let Some(models) = recent.answer() {
+        if let Some(models) = recent.answer(WINDOW) {
             return Ok(list::named(name, models.iter().cloned()));
         }
-        let _one_asks = recent.asking.lock().await;
+        // Behind one that hangs nobody hangs in turn: who has waited asks by himself, and hears of the outage in time.
+        let _one_asks = timeout(QUEUE, recent.asking.lock()).await.ok();
         // Who waited may have the answer of the one before.
-        if let Some(models) = recent.answer() {
+        if let Some(models) = recent.answer(WINDOW) {
             return Ok(list::named(name, models.iter().cloned()));
         }
         let models = Self::all(shared).await?;
@@ -66,6 +72,15 @@ impl Recent {
         Ok(models)
     }
 
+    /// All models as they were some seconds ago at the latest: for the names of what is told beside them, not for what is
+    /// there.
+    pub(super) async fn about(shared: &Shared) -> Result<Arc<[Arc<ModelInfo>]>, Error> {
+        match shared.recent.answer(ABOUT) {
+            Some(models) => Ok(models),
+            None => Self::all(shared).await,
+        }
+    }
+
     /// What was answered is not true any more, nor what is being answered now.
     pub(super) fn forget(&self) {
         let mut kept = self.lock();
@@ -73,10 +88,10 @@ impl Recent {
         kept.answer = None;
     }
 
-    fn answer(&self) -> Option<Arc<[Arc<ModelInfo>]>> {
+    fn answer(&self, window: Duration) -> Option<Arc<[Arc<ModelInfo>]>> {
         let kept = self.lock();
         let (asked, models) = kept.answer.as_ref()?;
-        (asked.elapsed() < WINDOW).then(|| Arc::clone(models))
+        (asked.elapsed() < window).then(|| Arc::clone(models))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

@@ -14,6 +14,7 @@ use super::{
     client::Client,
     error::Doing,
     list,
+    recent::Recent,
     wire::life::{Ask, Process, Processes, Whatever},
 };
 use crate::{
@@ -37,7 +38,7 @@ pub(super) async fn all(shared: &Shared) -> Result<Vec<Running>, Error> {
     if running.is_empty() {
         return Ok(running);
     }
-    let listed = list::all(shared).await?;
+    let listed = Recent::about(shared).await?;
     for one in &mut running {
         let own = listed
             .iter()

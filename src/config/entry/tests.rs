@@ -216,6 +216,10 @@ fn an_ollama_has_an_address() {
     let problems =
         read("- {name: a, framework: ollama, backend_argv: [\"--host=http://u:p@h\", --store=/s]}\n").unwrap_err();
     assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(
+        format!("{problems:?}").contains("does not apply to framework `ollama`"),
+        "{problems:?}"
+    );
     assert!(!format!("{problems:?}").contains("u:p"), "{problems:?}");
 }
 
