@@ -1,7 +1,7 @@
 //! Wires the rooms together; starts them, and stops them in one order.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     future::Future,
     io,
     net::SocketAddr,
@@ -13,18 +13,21 @@ use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Config, Server},
+    config::{Config, Server, Source},
     engines::{self, Setup},
     grpc::{self, accept},
-    manager::{self, Manager},
+    manager::Manager,
     operation::{Limits, Operations},
     readiness,
     source::{RootError, Roots},
 };
 
+mod keepers;
 mod program;
+mod reload;
 
 pub use self::program::{ConfigWord, config, serve};
+use self::{keepers::Keepers, reload::Reload};
 pub use crate::backend::embedded::engine_child;
 
 /// Work gets this long to stop before the streams that follow it are ended, and a connection to say goodbye after its
@@ -42,6 +45,8 @@ pub struct App {
     ends: accept::Ends,
     api: accept::Server,
     health: Option<accept::Server>,
+    /// Where the configuration is read again, and who asks for that.
+    source: Option<(Source, Arc<Notify>)>,
 }
 
 /// The service cannot start.
@@ -117,7 +122,15 @@ impl App {
             ends,
             api,
             health,
+            source: None,
         })
+    }
+
+    /// Reloads the configuration from there: when its file has changed, and whenever `asked` is notified.
+    #[must_use]
+    pub fn reloading(mut self, source: Source, asked: Arc<Notify>) -> Self {
+        self.source = Some((source, asked));
+        self
     }
 
     /// Where the API listens.
@@ -141,37 +154,39 @@ impl App {
             ends,
             api,
             health,
+            source,
         } = self;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(api.run());
         if let Some(health) = health {
             tasks.spawn(health.run());
         }
-        publisher.probe(&setup, settings.probe_interval, &changed, &tasks, &stop);
-        let mut kept = HashSet::new();
-        for (entry, engine) in setup.supported() {
-            if kept.insert(engine.id.clone()) {
-                tasks.spawn(manager::pins::keep(manager.clone(), Arc::clone(entry), stop.clone()));
-            }
-            for index in 0..entry.desired.len() {
-                tasks.spawn(manager::desired::keep(
-                    manager.clone(),
-                    Arc::clone(entry),
-                    index,
-                    stop.clone(),
-                ));
-            }
+        let mut keepers = Keepers {
+            manager: manager.clone(),
+            publisher: publisher.clone(),
+            changed,
+            probe_interval: settings.probe_interval,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            engines: Vec::new(),
+            entries: HashMap::new(),
+        };
+        keepers.apply(&setup);
+        // An engine that a reload takes away lives no longer than its work.
+        drop(setup);
+        if let Some((source, asked)) = source {
+            let reload = Reload { source, asked, keepers };
+            tasks.spawn(reload.run(stop.clone()));
         }
 
         shutdown.await;
-        stop_in_order(&settings, &setup, &manager, &publisher, &ends, &stop, &tasks).await;
+        stop_in_order(&settings, &manager, &publisher, &ends, &stop, &tasks).await;
     }
 }
 
 /// The one order of shutdown. Each step says what callers see.
 async fn stop_in_order(
     settings: &Server,
-    setup: &Setup,
     manager: &Manager,
     publisher: &readiness::Publisher,
     ends: &accept::Ends,
@@ -202,6 +217,7 @@ async fn stop_in_order(
         ends.drain.cancel();
         manager.operations().shutdown().await;
         // What engines run for us ends after its own running requests.
+        let setup = manager.setup();
         futures::future::join_all(setup.supported().map(|(_, engine)| engine.backend.stop())).await;
         tasks.close();
         let _said = tokio::time::timeout(GOODBYE, tasks.wait()).await.is_ok();

@@ -42,7 +42,7 @@ pub use self::{
     args::{LogFormat, Origin, Origins, ServeArgs},
     check::warnings,
     host::Host,
-    load::{Folders, load},
+    load::{Folders, Source, load},
     print::print,
     problem::{Errors, Problem},
     registries::{Registries, RegistryHost},
@@ -138,7 +138,7 @@ pub enum Framework {
 }
 
 /// A model that must be ready.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
     /// The model.
     pub name: ModelName,

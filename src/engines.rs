@@ -1,11 +1,10 @@
 //! From entries of the configuration to engines. The only match on frameworks.
 //!
 //! Entries whose store or address is the same share one engine: locks, probes, limits and operation keys are the engine's.
+//! A new configuration takes over the engines of the old one: what they run, and what is known of them, outlives a reload.
 
 use std::{
-    collections::HashMap,
     fmt,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,19 +15,20 @@ use std::{
 use crate::{
     backend::{
         Backend,
-        embedded::{
-            AllowList, AllowedHost, Embedded, InvalidHost, OpenError, Pulling, Registry, RegistrySettings,
-            RunnerSettings, SettingsError, TransferLimits,
-        },
-        ollama::{self, Memory as Remembered, Ollama},
+        embedded::{InvalidHost, OpenError, SettingsError},
+        ollama,
     },
-    config::{self, Config, Framework, RegistryHost},
+    config,
     model::{Capability, Digest, Level, ModelInfo, RunState, Running},
 };
 
+mod build;
 mod memory;
 
-pub use self::memory::{Memory, Pin};
+pub use self::{
+    build::{build, rebuild},
+    memory::{Memory, Pin},
+};
 
 /// The configuration in force with its engines. Replaced as a whole; a running operation holds the one it began with.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ pub struct Engine {
     pub backend: Arc<dyn Backend>,
     /// What this service knows of its memory.
     pub memory: Arc<Memory>,
+    /// How it is reached, beyond what tells it apart.
+    reach: Arc<str>,
 }
 
 /// What tells engines apart: the framework and the normalised address or store.
@@ -98,6 +100,15 @@ pub enum BuildError {
         /// Why.
         source: ollama::SettingsError,
     },
+    /// An engine that is there already is to be reached otherwise.
+    #[error(
+        "backend `{backend}`: the scheme and the `--header-file` of an Ollama that is in use change only with a restart of \
+         this service"
+    )]
+    Reach {
+        /// The entry's name.
+        backend: String,
+    },
     /// What they need to reach registries.
     #[error(transparent)]
     Registries(#[from] SettingsError),
@@ -111,138 +122,6 @@ pub enum BuildError {
     },
 }
 
-/// Sets up the engines of a configuration. Blocks.
-pub fn build(config: &Config) -> Result<Setup, BuildError> {
-    let mut builder = Builder::new(config)?;
-    let entries = config.entries.iter().map(|entry| {
-        Ok(Arc::new(Entry {
-            name: entry.name.clone(),
-            framework: entry.framework.name().to_owned(),
-            engine: builder.engine(entry)?,
-            desired: entry.desired.iter().cloned().map(Desired::new).collect(),
-            advertise: entry.advertise.clone(),
-        }))
-    });
-    Ok(Setup {
-        entries: entries.collect::<Result<_, BuildError>>()?,
-        digest: config.digest.clone(),
-        load_time: SystemTime::now(),
-    })
-}
-
-/// Makes each engine once.
-struct Builder {
-    allow: Vec<AllowedHost>,
-    pulling: Pulling,
-    memory: Remembered,
-    runner: RunnerSettings,
-    made: HashMap<String, Engine>,
-}
-
-// === impl Builder ===
-
-impl Builder {
-    fn new(config: &Config) -> Result<Self, BuildError> {
-        let memory = Remembered::open(&config.server.state_dir);
-        let runner = RunnerSettings {
-            program: config.runner.program.clone(),
-            listen: config.runner.listen,
-            advertise: config.runner.advertise.clone(),
-            ports: config.runner.ports.as_ref().map(|ports| ports.0.clone()),
-            key_file: config.runner.key_file.clone(),
-            max_loaded: config.runner.max_loaded,
-            memory_limit: config.runner.memory_limit,
-            ..RunnerSettings::default()
-        };
-        let config = &config.registries;
-        let allowed = |host: &RegistryHost| {
-            let host = host.to_string();
-            host.parse().map_err(|source| BuildError::Registry { host, source })
-        };
-        let allow: Vec<AllowedHost> = config.allow.iter().map(allowed).collect::<Result<_, _>>()?;
-        let settings = RegistrySettings {
-            allow: allow.clone(),
-            auth_file: config.auth_file.clone(),
-            ca_file: config.ca_file.clone(),
-            proxy: config.proxy.as_ref().map(|proxy| proxy.reveal().to_owned()),
-            ..RegistrySettings::default()
-        };
-        let pulling = Pulling {
-            registry: Registry::new(settings)?,
-            at_a_time: config.max_concurrent_pulls,
-            limits: TransferLimits {
-                connections_per_blob: config.pull_connections,
-                part: config.pull_part_bytes,
-                ..TransferLimits::default()
-            },
-        };
-        Ok(Self {
-            allow,
-            pulling,
-            memory,
-            runner,
-            made: HashMap::new(),
-        })
-    }
-
-    /// The entry's engine; none when this build does not know the framework.
-    fn engine(&mut self, entry: &config::Entry) -> Result<Option<Engine>, BuildError> {
-        match &entry.framework {
-            Framework::Embedded { store } => {
-                let id = format!("embedded {}", store.display());
-                self.once(id, |builder| builder.embedded(&entry.name, store)).map(Some)
-            }
-            Framework::Ollama { host, header_file } => {
-                let id = format!("ollama {}", host.id());
-                let settings = ollama::Settings {
-                    url: host.to_string(),
-                    header_file: header_file.clone(),
-                };
-                self.once(id, |builder| builder.ollama(&entry.name, &settings))
-                    .map(Some)
-            }
-            Framework::Unsupported(framework) => {
-                tracing::warn!(
-                    backend.name = entry.name,
-                    backend.framework = framework,
-                    "this version does not support the framework: the entry is listed and otherwise left alone"
-                );
-                Ok(None)
-            }
-        }
-    }
-
-    fn once(
-        &mut self,
-        id: String,
-        make: impl FnOnce(&Self) -> Result<Arc<dyn Backend>, BuildError>,
-    ) -> Result<Engine, BuildError> {
-        if let Some(engine) = self.made.get(&id) {
-            return Ok(engine.clone());
-        }
-        let engine = Engine::new(&id, make(self)?);
-        self.made.insert(id, engine.clone());
-        Ok(engine)
-    }
-
-    fn embedded(&self, name: &str, store: &Path) -> Result<Arc<dyn Backend>, BuildError> {
-        let made = Embedded::pulling(store.to_owned(), self.pulling.clone())
-            .and_then(|engine| engine.with_runner(self.runner.clone()));
-        Ok(Arc::new(made.map_err(|source| BuildError::Store {
-            backend: name.to_owned(),
-            source,
-        })?))
-    }
-
-    fn ollama(&self, name: &str, settings: &ollama::Settings) -> Result<Arc<dyn Backend>, BuildError> {
-        let made = Ollama::new(settings, AllowList(self.allow.clone()), self.memory.clone());
-        Ok(Arc::new(made.map_err(|source| BuildError::Ollama {
-            backend: name.to_owned(),
-            source,
-        })?))
-    }
-}
-
 // === impl Setup ===
 
 impl Setup {
@@ -251,6 +130,39 @@ impl Setup {
         self.entries
             .iter()
             .filter_map(|entry| Some((entry, entry.engine.as_ref()?)))
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn new(spec: &config::Entry, engine: Option<Engine>, before: Option<&Self>) -> Self {
+        let desired = spec.desired.iter().cloned().map(|spec| {
+            let desired = Desired::new(spec);
+            // What somebody has asked for stays asked for.
+            let old = before.and_then(|old| old.desired.iter().find(|old| old.spec.name == desired.spec.name));
+            if old.is_some_and(Desired::counts) {
+                desired.ask();
+            }
+            desired
+        });
+        Self {
+            name: spec.name.clone(),
+            framework: spec.framework.name().to_owned(),
+            engine,
+            desired: desired.collect(),
+            advertise: spec.advertise.clone(),
+        }
+    }
+
+    /// Whether it is what `spec` says, on this engine.
+    fn is(&self, spec: &config::Entry, engine: Option<&Engine>) -> bool {
+        let desired = self.desired.iter().map(|desired| &desired.spec);
+        self.name == spec.name
+            && self.framework == spec.framework.name()
+            && self.advertise == spec.advertise
+            && self.engine.as_ref().map(|engine| &engine.id) == engine.map(|engine| &engine.id)
+            && desired.eq(&spec.desired)
     }
 }
 
@@ -263,11 +175,15 @@ impl Engine {
             id: EngineId(id.into()),
             backend,
             memory: Arc::default(),
+            reach: Arc::default(),
         }
     }
-}
 
-impl Engine {
+    /// Whether it is the very same, not only another one in the same place.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.memory, &other.memory)
+    }
+
     /// Whether it can do this now.
     pub fn can(&self, capability: Capability) -> bool {
         self.backend.capabilities().contains(&capability)

@@ -30,6 +30,7 @@ mod look;
 mod memory;
 pub mod pins;
 mod plan;
+pub mod reload;
 pub mod request;
 mod target;
 mod task;
@@ -59,6 +60,7 @@ struct Shared {
     /// Something on an engine may have changed: probers and the desired state look again.
     changed: Arc<Notify>,
     desired: desired::States,
+    reloads: reload::Reloads,
 }
 
 // === impl Manager ===
@@ -74,6 +76,7 @@ impl Manager {
                 start_time: SystemTime::now(),
                 changed,
                 desired: desired::States::default(),
+                reloads: reload::Reloads::default(),
             }),
         }
     }

@@ -12,7 +12,6 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backend::{Backend, Error},
@@ -95,24 +94,25 @@ impl Publisher {
         self.readiness.subscribe()
     }
 
-    /// Probes each engine of `setup` until `stop`.
-    pub fn probe(
-        &self,
-        setup: &Setup,
-        interval: Duration,
-        changed: &Arc<Notify>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
-        let mut probed: Vec<&Engine> = Vec::new();
-        for (_, engine) in setup.supported() {
-            if probed.iter().any(|known| known.id == engine.id) {
-                continue;
-            }
-            probed.push(engine);
-            let watcher = prober::Prober::new(self.clone(), engine.clone(), interval, Arc::clone(changed));
-            tasks.spawn(stop.clone().run_until_cancelled_owned(watcher.run()));
-        }
+    /// Another configuration is in force. What was seen of an engine that stays is not forgotten.
+    pub fn replace(&self, setup: &Setup) {
+        self.update(|readiness| {
+            let seen = |entry: &Entry| {
+                let engine = entry.engine.as_ref()?;
+                let known = |state: &&BackendState| state.entry.engine.as_ref().is_some_and(|own| own.is(engine));
+                Some(readiness.backends.iter().find(known)?.seen.clone())
+            };
+            let state = |entry: &Arc<Entry>| BackendState {
+                entry: Arc::clone(entry),
+                seen: seen(entry).unwrap_or_default(),
+            };
+            readiness.backends = setup.entries.iter().map(state).collect();
+        });
+    }
+
+    /// Probes an engine, until it is dropped. `changed` asks for a probe at once.
+    pub async fn probe(self, engine: Engine, interval: Duration, changed: Arc<Notify>) {
+        prober::Prober::new(self, engine, interval, changed).run().await;
     }
 
     /// From now on nothing serves.
@@ -123,7 +123,7 @@ impl Publisher {
     fn publish(&self, engine: &Engine, seen: &Seen) {
         self.update(|readiness| {
             for state in &mut readiness.backends {
-                if state.entry.engine.as_ref().is_some_and(|own| own.id == engine.id) {
+                if state.entry.engine.as_ref().is_some_and(|own| own.is(engine)) {
                     state.seen = seen.clone();
                 }
             }

@@ -1,12 +1,15 @@
 //! The server's words of the program: from flags to exit codes.
 
-use std::{future::Future, io::Write as _, process::ExitCode};
+use std::{future::Future, io::Write as _, process::ExitCode, sync::Arc};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 use super::App;
 use crate::{
-    config::{self, Config, Folders, LogFormat, ServeArgs},
+    config::{self, Config, Folders, LogFormat, ServeArgs, Source},
     telemetry::{self, Chain, Format},
 };
 
@@ -26,8 +29,8 @@ pub enum ConfigWord {
 
 /// Runs the service until SIGTERM or SIGINT; a second one ends it at once.
 pub fn serve(args: &ServeArgs) -> ExitCode {
-    let config = match load(args) {
-        Ok(config) => config,
+    let (source, config) = match load(args) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
     let format = match args.log_format {
@@ -44,14 +47,14 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILED, &Chain(&error)),
     };
-    runtime.block_on(run(config))
+    runtime.block_on(run(config, source))
 }
 
 /// Checks or prints the configuration.
 pub fn config(word: &ConfigWord) -> ExitCode {
     let (ConfigWord::Check(args) | ConfigWord::Print(args)) = word;
-    let config = match load(args) {
-        Ok(config) => config,
+    let (_, config) = match load(args) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
     for warning in config::warnings(&config) {
@@ -67,7 +70,7 @@ pub fn config(word: &ConfigWord) -> ExitCode {
     }
 }
 
-async fn run(config: Config) -> ExitCode {
+async fn run(config: Config, source: Source) -> ExitCode {
     if config.server.allow_unauthenticated {
         tracing::warn!(
             address = %config.server.listen,
@@ -75,12 +78,12 @@ async fn run(config: Config) -> ExitCode {
         );
     }
     // Before the start, so that a signal meanwhile is not lost.
-    let shutdown = match shutdown() {
-        Ok(shutdown) => shutdown,
+    let (shutdown, reload) = match signals() {
+        Ok(signals) => signals,
         Err(error) => return fail(FAILED, &Chain(&error)),
     };
     let app = match App::start(config).await {
-        Ok(app) => app,
+        Ok(app) => app.reloading(source, reload),
         Err(error) => return fail(FAILED, &Chain(&error)),
     };
     if let Ok(address) = app.local_addr() {
@@ -93,10 +96,14 @@ async fn run(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Ready at the first signal. At the second the process ends where it stands: the store is safe against that.
-fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+/// The first is ready at SIGTERM or SIGINT; at the second of those the process ends where it stands: the store is safe
+/// against that. The other is notified at each SIGHUP.
+fn signals() -> std::io::Result<(impl Future<Output = ()>, Arc<Notify>)> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let (first_tx, first) = tokio::sync::oneshot::channel();
+    let reload = Arc::new(Notify::new());
+    let asked = Arc::clone(&reload);
     // Ends with the process.
     tokio::spawn(async move {
         let mut first_tx = Some(first_tx);
@@ -104,18 +111,20 @@ fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {
+                    asked.notify_one();
+                    continue;
+                }
             }
             if let Some(first) = first_tx.take() {
-                {
-                    let _gone = first.send(()).is_err();
-                }
+                let _gone = first.send(()).is_err();
             } else {
                 tracing::warn!("a second signal: ending at once");
                 end_now();
             }
         }
     });
-    Ok(async move { drop(first.await) })
+    Ok((async move { drop(first.await) }, reload))
 }
 
 #[expect(clippy::exit, clippy::disallowed_methods, reason = "the operator asked twice")]
@@ -123,9 +132,14 @@ fn end_now() {
     std::process::exit(i32::from(FAILED));
 }
 
-fn load(args: &ServeArgs) -> Result<Config, ExitCode> {
+fn load(args: &ServeArgs) -> Result<(Source, Config), ExitCode> {
     let folders = Folders::of_user().map_err(|error| fail(FAILED, &Chain(&error)))?;
-    config::load(args, &folders).map_err(|errors| fail(USAGE, &errors))
+    let source = Source {
+        args: args.clone(),
+        folders,
+    };
+    let config = source.load().map_err(|errors| fail(USAGE, &errors))?;
+    Ok((source, config))
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

@@ -32,6 +32,15 @@ pub struct Folders {
     pub state: Option<PathBuf>,
 }
 
+/// Where a configuration comes from: what the program was started with, read again at will.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Flags and environment.
+    pub args: ServeArgs,
+    /// The user's.
+    pub folders: Folders,
+}
+
 /// Reads the file that `args` name, or the default one when it is there, and validates it and them together.
 pub fn load(args: &ServeArgs, folders: &Folders) -> Result<Config, Errors> {
     let mut problems = Vec::new();
@@ -50,6 +59,21 @@ pub fn load(args: &ServeArgs, folders: &Folders) -> Result<Config, Errors> {
             origins: args.origins.clone(),
         }),
         _ => Err(Errors(problems)),
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// As [`load`].
+    pub fn load(&self) -> Result<Config, Errors> {
+        load(&self.args, &self.folders)
+    }
+
+    /// The file that is read, or would be if it were there. Absolute.
+    pub fn file(&self) -> PathBuf {
+        let named = self.args.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        self.folders.working.join(named)
     }
 }
 

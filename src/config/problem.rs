@@ -40,6 +40,15 @@ impl Problem {
         }
     }
 
+    /// Where it is, without the folder of the file: `configs.yaml:7 one`.
+    pub fn place(&self) -> String {
+        let file = self.file.as_ref().and_then(|file| file.file_name());
+        let file = file.map(|file| file.to_string_lossy().into_owned());
+        let line = self.line.map(|line| format!(":{line}"));
+        let entry = self.entry.as_ref().map(|entry| format!(" {entry}"));
+        [file, line, entry].into_iter().flatten().collect()
+    }
+
     #[must_use]
     pub(super) fn of_entry(mut self, entry: &str) -> Self {
         self.entry = Some(entry.to_owned());

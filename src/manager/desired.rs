@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Ensured, Manager, error, look, request};
 use crate::{
     config::Ensure,
-    engines::{Desired, Entry},
+    engines::{Desired, Entry, Setup},
     model::{Digest, Failure, KeepAlive, Level, LoadOptions, ModelName},
     operation::OnDisconnect,
 };
@@ -208,6 +208,14 @@ impl States {
             .get(&(backend.to_owned(), name.clone()))
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// Forgets models that are not configured any more.
+    pub(super) fn only(&self, setup: &Setup) {
+        self.lock().retain(|(backend, name), _| {
+            let entry = setup.entries.iter().find(|entry| entry.name == *backend);
+            entry.is_some_and(|entry| entry.desired.iter().any(|desired| desired.spec.name == *name))
+        });
     }
 
     fn update(&self, entry: &Entry, desired: &Desired, update: impl FnOnce(&mut State)) {

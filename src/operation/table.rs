@@ -107,6 +107,11 @@ impl<W: Work> Operations<W> {
         self.lock().running.contains_key(key)
     }
 
+    /// Whether one runs on a key that `wanted` lets pass.
+    pub fn any(&self, mut wanted: impl FnMut(&W::Key) -> bool) -> bool {
+        self.lock().running.keys().any(&mut wanted)
+    }
+
     /// Newest first, from the one after `before` on: at most `limit` that `wanted` lets pass.
     pub fn list(&self, before: Option<Uuid>, limit: usize, wanted: impl Fn(&View<W>) -> bool) -> Vec<View<W>> {
         let mut table = self.lock();

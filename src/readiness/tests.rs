@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::{
     backend::scripted::Scripted,
@@ -58,8 +60,11 @@ impl Test {
             setup,
             stop: CancellationToken::new(),
         };
-        test.publisher
-            .probe(&test.setup, INTERVAL, &test.changed, &TaskTracker::new(), &test.stop);
+        for (_, engine) in test.setup.supported() {
+            let probe = test.publisher.clone();
+            let probe = probe.probe(engine.clone(), INTERVAL, Arc::clone(&test.changed));
+            tokio::spawn(test.stop.clone().run_until_cancelled_owned(probe));
+        }
         test
     }
 

@@ -11,6 +11,7 @@ use crate::{
 /// The service, and the backend of this name or all of them.
 pub(in crate::grpc) fn describe(manager: &Manager, readiness: &Readiness, backend: &str) -> v1::DescribeResponse {
     let setup = manager.setup();
+    let refused = manager.reloads().last_failure;
     let wanted = |state: &&BackendState| backend.is_empty() || state.entry.name == backend;
     v1::DescribeResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -25,8 +26,8 @@ pub(in crate::grpc) fn describe(manager: &Manager, readiness: &Readiness, backen
         configuration: Some(v1::Configuration {
             load_time: Some(timestamp(setup.load_time)),
             digest: setup.digest.to_string(),
-            last_failure: None,
-            last_failure_time: None,
+            last_failure: refused.as_ref().map(|(failure, _)| status::value(failure)),
+            last_failure_time: refused.map(|(_, time)| timestamp(time)),
         }),
     }
 }
