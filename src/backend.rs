@@ -6,9 +6,15 @@
 //! Rejected: a stream whose dropping cancels. Some engines cannot stop what they began (an Ollama create), and a dropped
 //! stream has nobody left to tell; [`Call::cancel`] answers what became of the work.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::{
     model::{
@@ -37,6 +43,11 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// What it can do now.
     fn capabilities(&self) -> BTreeSet<Capability>;
+
+    /// Why it cannot do now what it could with a part that is not installed; none when it can, or never can.
+    fn missing(&self, _capability: Capability) -> Option<Error> {
+        None
+    }
 
     /// Asks for a cheap, real answer: the engine's version.
     async fn probe(&self) -> Result<String, Error>;
@@ -97,6 +108,27 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     async fn running(&self) -> Result<Vec<Running>, Error> {
         Err(Error::lacks(Capability::ListRunning))
     }
+
+    /// A value that changes whenever something has left memory by itself; none where the engine does not tell.
+    fn departures(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+
+    /// How the model's process ended that was not to end; none when it was loaded since, and where the engine does not tell.
+    fn death(&self, _name: &ModelName) -> Option<Death> {
+        None
+    }
+}
+
+/// How a model's process ended that was not to end.
+#[derive(Debug, Clone)]
+pub struct Death {
+    /// When.
+    pub time: SystemTime,
+    /// How often it has ended so, each time soon after it was loaded. From 1.
+    pub in_a_row: u32,
+    /// How, with what it said last, in words for callers.
+    pub how: String,
 }
 
 /// What to pull.

@@ -32,6 +32,7 @@ pub mod pins;
 mod plan;
 pub mod reload;
 pub mod request;
+mod restart;
 mod target;
 mod task;
 pub mod work;

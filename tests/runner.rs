@@ -14,6 +14,8 @@ mod fit;
 mod life;
 #[path = "support/llama.rs"]
 mod llama;
+#[path = "support/processes.rs"]
+mod processes;
 #[path = "runner/room.rs"]
 mod room;
 #[path = "runner/scene.rs"]

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use self::{pull::Pulls, runner::Runner, store::Store};
-use super::{Backend, Call, CopySpec, CreateSpec, Error, Kind, LoadSpec, PullSpec, call};
+use super::{Backend, Call, CopySpec, CreateSpec, Death, Error, Kind, LoadSpec, PullSpec, call};
 use crate::model::{Canary, Capability, Details, ModelInfo, ModelName, Running, Unloaded};
 
 mod import;
@@ -93,8 +94,7 @@ impl Backend for Embedded {
     }
 
     fn capabilities(&self) -> BTreeSet<Capability> {
-        // A missing `llama-server` is told by who asks for it: it may be installed meanwhile.
-        [
+        let mut all: BTreeSet<_> = [
             Capability::Pull,
             Capability::Create,
             Capability::Adapters,
@@ -105,7 +105,19 @@ impl Backend for Embedded {
             Capability::Unload,
             Capability::ListRunning,
         ]
-        .into()
+        .into();
+        // Looked for each time: it may be installed meanwhile.
+        if self.missing(Capability::Load).is_some() {
+            all.remove(&Capability::Load);
+        }
+        all
+    }
+
+    fn missing(&self, capability: Capability) -> Option<Error> {
+        match capability {
+            Capability::Load => self.runner.missing(),
+            _ => None,
+        }
     }
 
     async fn probe(&self) -> Result<String, Error> {
@@ -166,6 +178,14 @@ impl Backend for Embedded {
 
     async fn running(&self) -> Result<Vec<Running>, Error> {
         Ok(self.runner.running())
+    }
+
+    fn departures(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.runner.departures())
+    }
+
+    fn death(&self, name: &ModelName) -> Option<Death> {
+        self.runner.death(name)
     }
 }
 

@@ -43,6 +43,10 @@ fn listed_model(listed: &ListedModel) -> v1::Model {
     model.level = level(listed.level).into();
     model.desired_level = level(listed.desired_level).into();
     model.running = listed.running.as_ref().map(life::running);
+    if let Some((failure, next)) = &listed.trouble {
+        model.failure = Some(status::value(failure));
+        model.next_attempt_time = next.map(timestamp);
+    }
     model
 }
 

@@ -289,10 +289,7 @@ impl Job {
     }
 
     fn require(&self, capability: Capability) -> Result<(), Failure> {
-        if self.engine.can(capability) {
-            return Ok(());
-        }
-        Err(error::cannot(&self.entry.name, capability))
+        error::require(&self.entry.name, &self.engine, capability)
     }
 
     fn at(&self) -> At<'_> {

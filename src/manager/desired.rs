@@ -2,7 +2,8 @@
 //!
 //! One task a model. It looks at the engine, periodically and when something may have changed, and asks for an operation
 //! only when the model is not as it should be; so nothing is done twice, and callers join what it began. Failures are
-//! retried with back-off, without end: the operator may mend the file, the registry may come back.
+//! retried with back-off, without end: the operator may mend the file, the registry may come back. A model that loads and
+//! ends again and again is another matter: see `restart`.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,10 @@ use std::{
 use backon::BackoffBuilder as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ensured, Manager, error, look, request};
+use super::{
+    Ensured, Manager, error, look, request,
+    restart::{self, Again},
+};
 use crate::{
     config::Ensure,
     engines::{Desired, Entry, Setup},
@@ -46,6 +50,18 @@ pub struct State {
     pub next_attempt: Option<SystemTime>,
 }
 
+/// What came of a look at a model.
+enum Came {
+    /// It is as it should be.
+    Right,
+    /// It is not, and what was tried failed.
+    Failed,
+    /// It may not be loaded before then.
+    Wait(SystemTime),
+    /// Only a person can help.
+    Stuck,
+}
+
 /// Keeps one configured model at its level until `stop`.
 pub async fn keep(manager: Manager, entry: Arc<Entry>, index: usize, stop: CancellationToken) {
     let Some(desired) = entry.desired.get(index) else {
@@ -56,27 +72,34 @@ pub async fn keep(manager: Manager, entry: Arc<Entry>, index: usize, stop: Cance
         loop {
             // Registered before the look, so that a change in between is not missed.
             let changed = manager.shared.changed.notified();
-            let satisfied = if desired.counts() {
+            let came = if desired.counts() {
                 attempt(&manager, &entry, desired).await
             } else {
-                true
+                Came::Right
             };
-            if satisfied {
-                retries = self::retries();
-                let _early = tokio::time::timeout(LOOK_INTERVAL, changed).await.is_ok();
-            } else {
-                let delay = retries.next().unwrap_or(LAST_RETRY);
-                manager.desired().update(&entry, desired, |state| {
-                    state.next_attempt = Some(SystemTime::now() + delay);
-                });
-                // Another caller may bring it meanwhile. Only looked for, not tried again: two models that fail would wake
-                // each other without end.
-                if tokio::time::timeout(delay, brought(&manager, &entry, desired))
-                    .await
-                    .is_ok()
-                {
+            let (delay, next) = match came {
+                Came::Right => {
                     retries = self::retries();
+                    let _early = tokio::time::timeout(LOOK_INTERVAL, changed).await.is_ok();
+                    continue;
                 }
+                Came::Failed => {
+                    let delay = retries.next().unwrap_or(LAST_RETRY);
+                    (delay, Some(SystemTime::now() + delay))
+                }
+                Came::Wait(until) => (until.duration_since(SystemTime::now()).unwrap_or_default(), Some(until)),
+                Came::Stuck => (LOOK_INTERVAL, None),
+            };
+            manager
+                .desired()
+                .update(&entry, desired, |state| state.next_attempt = next);
+            // Another caller may bring it meanwhile. Only looked for, not tried again: two models that fail would wake
+            // each other without end.
+            if tokio::time::timeout(delay, brought(&manager, &entry, desired))
+                .await
+                .is_ok()
+            {
+                retries = self::retries();
             }
         }
     };
@@ -99,37 +122,49 @@ async fn brought(manager: &Manager, entry: &Entry, desired: &Desired) {
     }
 }
 
-/// Looks, and does what is missing. True when the model is as it should be.
-async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> bool {
+/// Looks, and does what is missing.
+async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Came {
     let states = manager.desired();
+    let failed = |failure| {
+        states.update(entry, desired, |state| {
+            *state = State {
+                failure: Some(failure),
+                ..State::default()
+            }
+        });
+    };
     match look(entry, desired).await {
         Ok(Some(digest)) => {
             states.update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
-            return true;
+            return Came::Right;
         }
-        Ok(None) => states.update(entry, desired, |state| *state = State::default()),
+        Ok(None) => {}
         Err(failure) => {
             states.update(entry, desired, |state| state.failure = Some(failure));
-            return false;
+            return Came::Failed;
         }
     }
+    let again = entry
+        .engine
+        .as_ref()
+        .map(|engine| restart::again(engine, &desired.spec.name));
+    if let Some(Again::Not { why, until }) = again {
+        failed(why);
+        return until.map_or(Came::Stuck, Came::Wait);
+    }
+    states.update(entry, desired, |state| *state = State::default());
     if desired.spec.ensure == Ensure::OnDemand {
         // Whoever asks for it brings it; what it needs meanwhile is being told truthfully.
-        return true;
+        return Came::Right;
     }
     match ensure(manager, entry, desired).await {
         Ok(digest) => {
             states.update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
-            true
+            Came::Right
         }
         Err(failure) => {
-            states.update(entry, desired, |state| {
-                *state = State {
-                    failure: Some(failure),
-                    ..State::default()
-                }
-            });
-            false
+            failed(failure);
+            Came::Failed
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Label;
 use crate::{
     backend::{self, Kind},
-    engines::{Entry, Setup},
+    engines::{Engine, Entry, Setup},
     model::{Capability, Digest, Failure, ModelName, Reason},
     operation::Refused,
     source,
@@ -38,6 +38,17 @@ pub(super) fn not_supported(entry: &Entry) -> Failure {
     Failure::new(Reason::FrameworkNotSupported, message)
         .with("backend", &entry.name)
         .with("framework", short(&entry.framework))
+}
+
+/// What the engine lacks to do this, if it lacks anything.
+pub(super) fn require(backend: &str, engine: &Engine, capability: Capability) -> Result<(), Failure> {
+    if engine.can(capability) {
+        return Ok(());
+    }
+    Err(match engine.backend.missing(capability) {
+        Some(part) => self::engine(&part, backend),
+        None => cannot(backend, capability),
+    })
 }
 
 pub(super) fn cannot(backend: &str, capability: Capability) -> Failure {

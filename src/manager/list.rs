@@ -1,6 +1,10 @@
 //! Lists of models over all engines, in pages that stay right while models come and go.
 
-use std::{cmp::Ordering, sync::Arc, time::Duration};
+use std::{
+    cmp::Ordering,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use futures::future;
 
@@ -44,6 +48,8 @@ pub struct ListedModel {
     pub running: Option<RunningModel>,
     /// How ready it should be.
     pub desired_level: Level,
+    /// Why it is not, and when that is tried again.
+    pub trouble: Option<(Failure, Option<SystemTime>)>,
 }
 
 // === impl Manager ===
@@ -107,16 +113,22 @@ impl Manager {
                 Ok((models, running)) => found.extend(models.into_iter().map(|info| {
                     let desired = entry.desired.iter().find(|desired| desired.spec.name == info.name);
                     let desired_level = desired.map_or(Level::OnDisk, |desired| desired.spec.level);
+                    let level = engine.level(&info, &running);
+                    let trouble = desired.filter(|_| level < desired_level).and_then(|desired| {
+                        let now = self.desired().get(&entry.name, &desired.spec.name);
+                        Some((now.failure?, now.next_attempt))
+                    });
                     let backend = entry.name.clone();
                     let model = ListedModel {
                         backend,
-                        level: engine.level(&info, &running),
+                        level,
                         running: running
                             .iter()
                             .find(|running| running.is(&info.name))
                             .map(|running| RunningModel::new(entry, engine, running.clone().told_as(&info.name))),
                         info,
                         desired_level,
+                        trouble,
                     };
                     (Key::of(&model), model)
                 })),

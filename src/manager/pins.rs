@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Manager, look, request};
+use super::{
+    Manager, look, request,
+    restart::{self, Again},
+};
 use crate::{
     engines::{Engine, Entry, Pin},
     model::{KeepAlive, ModelName, RunState, Running},
@@ -65,6 +68,10 @@ async fn hold(manager: &Manager, entry: &Entry, engine: &Engine) -> Held {
     let mut held = true;
     for (name, pin) in pins {
         if let Some(why) = lost(&name, &running) {
+            if matches!(restart::again(engine, &name), Again::Not { .. }) {
+                held = false;
+                continue;
+            }
             tracing::info!(model.name = %name, backend.name = entry.name, why, "a pinned model is loaded again");
             held &= load(manager, entry, name, pin).await;
         }

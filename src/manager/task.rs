@@ -204,10 +204,7 @@ impl Task {
 
     /// Fails unless the engine can do this now.
     pub(super) fn require(&self, capability: Capability) -> Result<(), Failure> {
-        if self.engine.can(capability) {
-            return Ok(());
-        }
-        Err(super::error::cannot(&self.entry.name, capability))
+        super::error::require(&self.entry.name, &self.engine, capability)
     }
 
     /// What the plan is made against.

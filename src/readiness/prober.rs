@@ -46,10 +46,14 @@ impl Prober {
 
     pub(super) async fn run(mut self) {
         let changed = Arc::clone(&self.changed);
+        let mut departures = self.engine.backend.departures();
         loop {
             // Registered before the probe, so that a change during it is probed again.
             let mut nudge = std::pin::pin!(changed.notified());
             nudge.as_mut().enable();
+            if let Some(departures) = &mut departures {
+                departures.mark_unchanged();
+            }
             let soonest = Instant::now() + GAP;
             let probed = timeout(PROBE_TIMEOUT, self.look()).await;
             let late = || {
@@ -62,7 +66,20 @@ impl Prober {
             self.publisher.publish(&self.engine, &self.seen);
             // Jitter of a tenth keeps probes of many services apart.
             let wait = self.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
-            let _nudged = timeout(wait, nudge).await.is_ok();
+            let departed = async {
+                let changed = match &mut departures {
+                    Some(departures) => departures.changed().await.is_ok(),
+                    None => false,
+                };
+                if !changed {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = nudge => {}
+                () = departed => {}
+            }
             tokio::time::sleep_until(soonest).await;
         }
     }

@@ -8,6 +8,7 @@ use model_control::{
         embedded::{RunnerLimits, RunnerSettings},
     },
     gguf::{TensorKind, build::Builder},
+    model::Capability,
 };
 use serde_json::json;
 
@@ -92,6 +93,13 @@ async fn without_llama_server_the_way_out_is_told_and_the_rest_works() {
     let error = scene.load(spec("tiny")).await.unwrap_err();
     assert_eq!(error.kind, Kind::MissingPart);
     assert!(error.message.contains("llama-server"), "{error}");
+    assert!(!scene.engine.capabilities().contains(&Capability::Load));
+    let missing = scene.engine.missing(Capability::Load).unwrap();
+    assert_eq!(missing.message, error.message);
+    assert!(
+        scene.engine.missing(Capability::Quantize).is_none(),
+        "no part makes it do that"
+    );
     assert!(scene.engine.inspect(&name("tiny")).await.unwrap().is_some());
     scene.close().await;
 }

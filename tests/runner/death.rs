@@ -11,17 +11,15 @@ use model_control::{
     backend::{Backend as _, Kind, embedded::Embedded},
     model::ModelName,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::scene::{PATIENCE, Scene, end, name, post, processes, settings, spec, until};
+use crate::{
+    processes::{kill, processes},
+    scene::{PATIENCE, Scene, end, name, post, settings, spec, until},
+};
 
 /// Where the role finds the store.
 const STORE: &str = "MODEL_CONTROL_TEST_RUNNER_STORE";
-
-fn kill(pid: u32) {
-    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_engine_is_told_and_touches_no_other() {

@@ -24,7 +24,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::llama;
+use crate::{llama, processes::processes};
 
 /// For what takes milliseconds on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -146,18 +146,6 @@ impl Scene {
         assert_eq!(self.engine.running().await.unwrap(), []);
         assert_eq!(self.processes(), [0; 0]);
     }
-}
-
-/// Processes whose command names a path in `folder`. One that has ended and is not waited for has no command.
-pub(crate) fn processes(folder: &Path) -> Vec<u32> {
-    let folder = folder.to_str().unwrap();
-    let all = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &u32| *pid != std::process::id())
-        .filter(|pid| {
-            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(folder))
-        })
-        .collect()
 }
 
 /// Looks until it is so.

@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use tracing::Instrument as _;
 
 use self::{
@@ -40,7 +40,7 @@ use self::{
 };
 use super::store::Store;
 use crate::{
-    backend::{Call, Done, Error, Kind, LoadSpec, call},
+    backend::{Call, Death, Done, Error, Kind, LoadSpec, call},
     model::{Canary, Event, ModelName, Phase, Running, Unloaded},
 };
 
@@ -85,6 +85,8 @@ struct Shared {
     settings: RunnerSettings,
     http: OnceLock<Http>,
     table: Mutex<Table>,
+    /// Rises with each process that has ended.
+    departures: watch::Sender<u64>,
     /// Held while it is decided who may take memory.
     admission: AsyncMutex<()>,
 }
@@ -105,9 +107,15 @@ impl Runner {
                 settings,
                 http: OnceLock::new(),
                 table: Mutex::default(),
+                departures: watch::Sender::default(),
                 admission: AsyncMutex::default(),
             }),
         })
+    }
+
+    /// Why no model can be loaded now.
+    pub(super) fn missing(&self) -> Option<Error> {
+        program::find(self.shared.settings.program.as_deref()).err()
     }
 
     /// Begins to load a model. Fails at once when nothing is there to run it.
@@ -162,6 +170,7 @@ impl Runner {
 
     /// Takes a model out of memory, with all names that share its process.
     pub(super) async fn unload(&self, name: &ModelName) -> Result<Unloaded, Error> {
+        self.shared.table().forgive(name);
         let Some(instance) = self.named(name) else {
             return Ok(Unloaded::default());
         };
@@ -187,7 +196,15 @@ impl Runner {
     }
 
     pub(super) fn ended(&self, name: &ModelName) -> Option<Ended> {
+        self.shared.table().ended(name)
+    }
+
+    pub(super) fn death(&self, name: &ModelName) -> Option<Death> {
         self.shared.table().death(name)
+    }
+
+    pub(super) fn departures(&self) -> watch::Receiver<u64> {
+        self.shared.departures.subscribe()
     }
 
     /// Lets all models leave, and returns when they have.

@@ -77,6 +77,7 @@ pub(super) struct Live {
     pub(super) remote: Option<Remote>,
     endpoint: Option<String>,
     context: Option<u64>,
+    ready_since: Option<Instant>,
     /// Seen last to be at work.
     pub(super) used: Instant,
 }
@@ -103,6 +104,7 @@ impl Instance {
                 remote: None,
                 endpoint: None,
                 context: None,
+                ready_since: None,
                 used: Instant::now(),
             }),
         }
@@ -188,8 +190,14 @@ impl Instance {
             live.endpoint = Some(answers.endpoint);
             live.context = answers.context;
             live.used = Instant::now();
+            live.ready_since = Some(live.used);
         }
         self.enter(State::Ready);
+    }
+
+    /// How long it has been ready, or was when it ended; none before.
+    pub(super) fn ready_for(&self) -> Option<Duration> {
+        self.live().ready_since.map(|since| since.elapsed())
     }
 
     /// How long it stays unused: as long as its most patient name says; none: for ever.

@@ -1,6 +1,6 @@
 //! The task of one instance: starts its process, waits with it, and sees it end. It owns the process, and ends with it.
 
-use std::{io, process::ExitStatus, sync::Arc, time::Duration};
+use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -30,6 +30,7 @@ pub(super) async fn keep(shared: Arc<Shared>, instance: Arc<Instance>) {
     shared.table().forget(&instance);
     instance.live().pid = None;
     instance.enter(State::Gone(gone));
+    shared.departures.send_modify(|count| *count += 1);
 }
 
 async fn run(shared: &Shared, instance: &Instance) -> Error {
@@ -180,7 +181,7 @@ fn died(shared: &Shared, instance: &Instance, child: &Child, ended: io::Result<E
         }
     };
     let last_lines = reason::last(&child.ring.lines());
-    let ending = reason::ending(status);
+    let ending = reason::ending(status.code(), status.signal());
     tracing::warn!(
         model = %instance.subject.name, pid = child.pid, ending, ?last_lines, "the engine ended by itself"
     );

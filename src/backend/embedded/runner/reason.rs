@@ -56,18 +56,27 @@ pub(super) fn of_load(name: &ModelName, status: ExitStatus, lines: &[String]) ->
     if status.signal().is_some_and(|signal| WISHED.contains(&signal)) {
         let text = format!(
             "the engine of model `{name}` was stopped by {} while it loaded; the system does that when memory runs out",
-            ending(status)
+            ending(status.code(), status.signal())
         );
         return Error::new(Kind::Interrupted, text);
     }
     if told.is_empty() {
         return not_loadable(
             name,
-            &format!("its engine ended with {}, and said nothing", ending(status)),
+            &format!(
+                "its engine ended with {}, and said nothing",
+                ending(status.code(), status.signal())
+            ),
         );
     }
     if status.signal().is_some() {
-        return not_loadable(name, &format!("its engine ended with {}: {told}", ending(status)));
+        return not_loadable(
+            name,
+            &format!(
+                "its engine ended with {}: {told}",
+                ending(status.code(), status.signal())
+            ),
+        );
     }
     not_loadable(name, &told)
 }
@@ -118,11 +127,11 @@ pub(super) fn scrub(text: &str) -> String {
 }
 
 /// `code 1`, `signal 9`.
-pub(super) fn ending(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
+pub(super) fn ending(code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
         (Some(code), _) => format!("code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => status.to_string(),
+        (None, None) => "no code".to_owned(),
     }
 }
 

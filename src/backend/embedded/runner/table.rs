@@ -5,21 +5,37 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     process::ExitStatus,
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
-use super::{instance::Instance, options::Launch, subject::Subject};
-use crate::model::{LoadOptions, ModelName};
+use super::{instance::Instance, options::Launch, reason, subject::Subject};
+use crate::{
+    backend::Death,
+    model::{LoadOptions, ModelName},
+};
 
 /// Deaths that are remembered.
 const DEATHS: usize = 64;
+/// A process that was ready for so long did not end for the reason for which the one before it did.
+const STABLE: Duration = Duration::from_mins(10);
 
 /// What runs, and what ran.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     instances: BTreeMap<u64, Arc<Instance>>,
     next: u64,
-    deaths: VecDeque<(String, Ended)>,
+    deaths: VecDeque<Dead>,
+}
+
+/// A name whose process ended.
+#[derive(Debug)]
+struct Dead {
+    /// Canonical.
+    name: String,
+    how: Ended,
+    in_a_row: u32,
+    /// Loaded since then.
+    revived: bool,
 }
 
 /// How an engine ended that was not to end.
@@ -71,10 +87,18 @@ impl Table {
     }
 
     pub(super) fn died(&mut self, instance: &Instance, how: &Ended) {
+        let stable = instance.ready_for().is_none_or(|ready| ready >= STABLE);
         let names: Vec<_> = instance.live().names.keys().cloned().collect();
         for name in names {
-            self.deaths.retain(|(known, _)| *known != name);
-            self.deaths.push_back((name, how.clone()));
+            let before = self.deaths.iter().position(|dead| dead.name == name);
+            let before = before.and_then(|at| self.deaths.remove(at));
+            let row = before.filter(|_| !stable).map_or(0, |dead| dead.in_a_row);
+            self.deaths.push_back(Dead {
+                name,
+                how: how.clone(),
+                in_a_row: row.saturating_add(1),
+                revived: false,
+            });
         }
         while self.deaths.len() > DEATHS {
             self.deaths.pop_front();
@@ -82,16 +106,35 @@ impl Table {
     }
 
     /// How the model's engine ended last, until it is loaded again.
-    pub(super) fn death(&self, name: &ModelName) -> Option<Ended> {
-        let canonical = name.canonical();
-        self.deaths
-            .iter()
-            .find(|(known, _)| *known == canonical)
-            .map(|(_, how)| how.clone())
+    pub(super) fn ended(&self, name: &ModelName) -> Option<Ended> {
+        self.dead(name).map(|dead| dead.how.clone())
+    }
+
+    /// The same, as those are told who want it back.
+    pub(super) fn death(&self, name: &ModelName) -> Option<Death> {
+        let dead = self.dead(name)?;
+        Some(Death {
+            time: dead.how.time,
+            in_a_row: dead.in_a_row,
+            how: dead.how.told(),
+        })
     }
 
     pub(super) fn revived(&mut self, canonical: &str) {
-        self.deaths.retain(|(known, _)| known != canonical);
+        for dead in self.deaths.iter_mut().filter(|dead| dead.name == canonical) {
+            dead.revived = true;
+        }
+    }
+
+    /// Somebody took it out of memory: what was before is over.
+    pub(super) fn forgive(&mut self, name: &ModelName) {
+        let canonical = name.canonical();
+        self.deaths.retain(|dead| dead.name != canonical);
+    }
+
+    fn dead(&self, name: &ModelName) -> Option<&Dead> {
+        let canonical = name.canonical();
+        self.deaths.iter().find(|dead| dead.name == canonical && !dead.revived)
     }
 }
 
@@ -104,6 +147,15 @@ impl Ended {
             code: status.code(),
             signal: status.signal(),
             last_lines,
+        }
+    }
+
+    /// For callers.
+    fn told(&self) -> String {
+        let ending = reason::ending(self.code, self.signal);
+        match self.last_lines.last() {
+            Some(line) if !line.is_empty() => format!("{ending}; it said last: {line}"),
+            _ => ending,
         }
     }
 }
