@@ -20,6 +20,7 @@ use crate::{
 
 mod change;
 pub mod desired;
+mod drift;
 mod ensure;
 mod error;
 mod execute;

@@ -15,7 +15,9 @@ use backon::BackoffBuilder as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ensured, Manager, error, look, request,
+    Ensured, Manager,
+    drift::{self, Sight},
+    error, look, request,
     restart::{self, Again},
 };
 use crate::{
@@ -42,6 +44,8 @@ pub struct State {
     pub reached: Option<Level>,
     /// The digest that the engine lists now.
     pub current: Option<Digest>,
+    /// What was seen of it last that was as it should be.
+    seen: Option<Sight>,
     /// Why it is below its level.
     pub failure: Option<Failure>,
     /// The operation that brings it there.
@@ -129,12 +133,16 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Ca
         states.update(entry, desired, |state| {
             *state = State {
                 failure: Some(failure),
+                seen: state.seen.take(),
                 ..State::default()
             }
         });
     };
     match look(entry, desired).await {
         Ok(Some(digest)) => {
+            if let Some(before) = states.get(&entry.name, &desired.spec.name).seen {
+                drift::tell(manager, entry, &desired.spec.name, &before, &digest);
+            }
             states.update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
             return Came::Right;
         }
@@ -152,7 +160,12 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Ca
         failed(why);
         return until.map_or(Came::Stuck, Came::Wait);
     }
-    states.update(entry, desired, |state| *state = State::default());
+    states.update(entry, desired, |state| {
+        *state = State {
+            seen: state.seen.take(),
+            ..State::default()
+        }
+    });
     if desired.spec.ensure == Ensure::OnDemand {
         // Whoever asks for it brings it; what it needs meanwhile is being told truthfully.
         return Came::Right;
@@ -273,6 +286,10 @@ impl State {
     fn at(level: Level, digest: Digest) -> Self {
         Self {
             reached: Some(level),
+            seen: Some(Sight {
+                digest: digest.clone(),
+                time: SystemTime::now(),
+            }),
             current: Some(digest),
             ..Self::default()
         }
