@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::{pull::Pulls, runner::Runner, store::Store};
-use super::{Backend, Call, CopySpec, CreateSpec, Death, Error, Kind, LoadSpec, PullSpec, call};
+use self::{pull::Pulls, push::Pushes, runner::Runner, store::Store};
+use super::{Backend, Call, CopySpec, CreateSpec, Death, Error, Kind, LoadSpec, PullSpec, PushSpec, call};
 use crate::model::{Canary, Capability, Details, ModelInfo, ModelName, Running, Unloaded};
 
 mod import;
 mod pull;
+mod push;
 mod registry;
 mod runner;
 mod show;
@@ -30,13 +31,14 @@ pub use self::{
 pub struct Embedded {
     store: Arc<Store>,
     pulls: Pulls,
+    pushes: Pushes,
     runner: Runner,
 }
 
-/// How models are fetched.
+/// How models are fetched and sent.
 #[derive(Debug, Clone)]
 pub struct Pulling {
-    /// From where.
+    /// From where, and where to.
     pub registry: Registry,
     /// Pulls at a time, at least 1.
     pub at_a_time: usize,
@@ -57,6 +59,7 @@ impl Embedded {
     pub fn pulling(store: PathBuf, pulling: Pulling) -> Result<Self, OpenError> {
         let store = Arc::new(Store::open(store)?);
         Ok(Self {
+            pushes: Pushes::new(Arc::clone(&store), &pulling),
             pulls: Pulls::new(Arc::clone(&store), pulling),
             runner: Runner::new(RunnerSettings::default())?,
             store,
@@ -101,6 +104,7 @@ impl Backend for Embedded {
             Capability::Show,
             Capability::Delete,
             Capability::Copy,
+            Capability::Push,
             Capability::Load,
             Capability::Unload,
             Capability::ListRunning,
@@ -158,6 +162,10 @@ impl Backend for Embedded {
         let spec = spec.clone();
         self.blocking(move |store| store.copy(&spec.source, &spec.destination, spec.replace))
             .await
+    }
+
+    async fn push(&self, spec: PushSpec) -> Result<Box<dyn Call>, Error> {
+        self.pushes.start(spec)
     }
 
     async fn load(&self, spec: LoadSpec) -> Result<Box<dyn Call>, Error> {

@@ -17,6 +17,8 @@
 //! | `document` | the strict reading of manifests that come from outside |
 //! | `client` | a manifest, with its tries |
 //! | `blob` | a range of a blob, one try |
+//! | `upload` | one blob from the store to there |
+//! | `publish` | a manifest from the store to there, one try |
 //!
 //! What may be reached is decided in one place for every request, be it a manifest, a token, a blob or a redirect: a host
 //! on the list is the operator's word and any address of it is good; any other host is https, and is connected to at
@@ -34,10 +36,12 @@ mod fault;
 mod guard;
 mod origin;
 mod proxy;
+mod publish;
 mod redirect;
 pub(super) mod remote;
 mod settings;
 pub(super) mod transfer;
+mod upload;
 mod wire;
 
 #[cfg(test)]
@@ -55,4 +59,6 @@ pub use self::{
 pub(crate) use self::{
     client::{Fetched, Reference},
     document::Document,
+    publish::{Manifest, Published},
+    upload::{Sent, Upload, Wanted},
 };

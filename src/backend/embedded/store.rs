@@ -169,6 +169,11 @@ impl Store {
         Some((Digest::of(&bytes), Manifest::read(&bytes).ok()))
     }
 
+    /// The manifest file of a name, to the byte.
+    pub(super) fn stored(&self, name: &ModelName) -> Option<Vec<u8>> {
+        self.read(name)
+    }
+
     fn read(&self, name: &ModelName) -> Option<Vec<u8>> {
         layout::read_regular(&self.layout.manifest(name), MAX_MANIFEST).ok()
     }

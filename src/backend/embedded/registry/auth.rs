@@ -3,8 +3,8 @@
 //! Credentials go to the very place that they are for, scheme, host and port: a registry's to the registry and to a source
 //! of tokens there, and never to one elsewhere, or a registry could have them sent where it likes. A source elsewhere may be
 //! any place that a redirect may lead to, as the hub of Docker has it. It gets what the file of credentials has for that
-//! very source, and is then asked for nothing but to pull the repository that the model names: a registry could else have
-//! itself given a token that opens another's doors.
+//! very source, and is then asked for nothing but to pull the repository that the model names, or to push to it when that is
+//! what we do: a registry could else have itself given a token that opens another's doors.
 //!
 //! | file | holds |
 //! |---|---|
@@ -45,12 +45,21 @@ pub(super) struct Auth {
     slots: Mutex<HashMap<Scope, Slot>>,
 }
 
-/// What a token is for: to pull from one repository of one registry.
+/// What a token is for: one repository of one registry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
     pub(super) registry: Origin,
     /// `namespace/model`
     pub(super) repository: String,
+    pub(super) access: Access,
+}
+
+/// What a token lets its holder do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Access {
+    Pull,
+    /// And pull: what is there is looked at first.
+    Push,
 }
 
 /// Held while a token is fetched: the ranges of a blob wait for one token instead of fetching one each.
@@ -79,13 +88,29 @@ impl Auth {
 
     /// Sends the request with what the registry granted before, and once more when it wants something new.
     pub(super) async fn send(&self, wire: &Wire, ask: &Ask, scope: &Scope) -> Result<(Response, Origin), Fault> {
+        self.granted(wire, scope, |authorization| {
+            let mut ask = ask.clone();
+            ask.authorization = authorization;
+            redirect::follow(wire, ask, &scope.registry)
+        })
+        .await
+    }
+
+    /// The same for what `send` sends with what it is given.
+    pub(super) async fn granted<F>(
+        &self,
+        wire: &Wire,
+        scope: &Scope,
+        send: impl Fn(Option<HeaderValue>) -> F,
+    ) -> Result<(Response, Origin), Fault>
+    where
+        F: Future<Output = Result<(Response, Origin), Fault>>,
+    {
         let table = self.table().await;
         let slot = self.slot(scope);
         let mut used = slot.lock().await.clone().filter(|granted| granted.holds(&table));
         for last in [false, true] {
-            let mut ask = ask.clone();
-            ask.authorization = used.as_ref().map(|granted| granted.header.clone());
-            let (response, at) = redirect::follow(wire, ask, &scope.registry).await?;
+            let (response, at) = send(used.as_ref().map(|granted| granted.header.clone())).await?;
             let place = Place {
                 registry: &scope.registry,
                 at: &at,

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::sleep;
 
 use super::{
-    auth::{Auth, Scope},
+    auth::{Access, Auth, Scope},
     document::Document,
     fault::{self, Place, Thing},
     guard::Net,
@@ -21,15 +21,15 @@ use crate::{
 };
 
 /// Tries of a manifest, the first one included.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 /// A registry that wants to be asked later than this is left to the caller: its answer says when.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Bytes of an error's text that are read.
 pub(super) const MAX_ERROR: u64 = 8 << 10;
-const ACCEPT: HeaderValue = HeaderValue::from_static(
+pub(super) const ACCEPT: HeaderValue = HeaderValue::from_static(
     "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json",
 );
-const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(super) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// A client of registries. Cheap to clone; the clones share connections and tokens.
 #[derive(Debug, Clone)]
@@ -87,24 +87,29 @@ impl Registry {
         reference: Reference<'_>,
         insecure: bool,
     ) -> Result<Fetched, Fault> {
+        self.again(name, || self.try_manifest(name, reference, insecure)).await
+    }
+
+    /// With the tries of a manifest.
+    pub(super) async fn again<T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        name: &ModelName,
+        ask: impl Fn() -> F,
+    ) -> Result<T, Fault> {
         let mut back_off = self.shared.wire.timeouts.back_off;
         for _ in 1..TRIES {
-            let fault = match self.try_manifest(name, reference, insecure).await {
+            let fault = match ask().await {
                 Err(fault) => fault,
                 done => return done,
             };
-            let pause = match fault.retry {
-                Retry::Never => return Err(fault),
-                Retry::After(wait) if wait > MAX_PAUSE => return Err(fault),
-                // Many who were told the same moment come one after the other.
-                Retry::After(wait) => wait + back_off.mul_f64(fastrand::f64() / 2.0),
-                Retry::Soon => back_off.mul_f64(1.0 - fastrand::f64() / 2.0),
+            let Some(pause) = pause(&fault, back_off) else {
+                return Err(fault);
             };
             tracing::debug!(model = %name, ?pause, error = %fault.error, "the manifest is asked for again");
             sleep(pause).await;
             back_off *= 2;
         }
-        self.try_manifest(name, reference, insecure).await
+        ask().await
     }
 
     async fn try_manifest(&self, name: &ModelName, reference: Reference<'_>, insecure: bool) -> Result<Fetched, Fault> {
@@ -154,6 +159,7 @@ impl Registry {
         Ok(Scope {
             registry: self.shared.wire.guard.registry(name, insecure)?,
             repository: format!("{namespace}/{model}"),
+            access: Access::Pull,
         })
     }
 }
@@ -161,6 +167,14 @@ impl Registry {
 // === impl Scope ===
 
 impl Scope {
+    /// The same to push.
+    pub(super) fn to_push(self) -> Self {
+        Self {
+            access: Access::Push,
+            ..self
+        }
+    }
+
     /// A GET below the repository. The parts of names and digests need no escape.
     pub(super) fn ask(&self, purpose: Use, what: &str, reference: &str) -> Result<Ask, Fault> {
         let path = format!("/v2/{}/{what}/{reference}", self.repository);
@@ -169,6 +183,17 @@ impl Scope {
             Fault::never(Error::new(Kind::Internal, message))
         })?;
         Ok(Ask::get(purpose, url))
+    }
+}
+
+/// How long to wait before a manifest is asked for again; nothing when the fault is final.
+pub(super) fn pause(fault: &Fault, back_off: Duration) -> Option<Duration> {
+    match fault.retry {
+        Retry::Never => None,
+        Retry::After(wait) if wait > MAX_PAUSE => None,
+        // Many who were told the same moment come one after the other.
+        Retry::After(wait) => Some(wait + back_off.mul_f64(fastrand::f64() / 2.0)),
+        Retry::Soon => Some(back_off.mul_f64(1.0 - fastrand::f64() / 2.0)),
     }
 }
 

@@ -36,6 +36,10 @@ pub(super) enum Thing<'a> {
     Manifest(&'a str),
     Blob(&'a str),
     Token,
+    /// A blob that is sent.
+    SentBlob(&'a str),
+    /// A manifest that is sent.
+    SentManifest(&'a str),
 }
 
 // === impl Place ===
@@ -58,7 +62,15 @@ impl fmt::Display for Thing<'_> {
             Self::Manifest(name) => write!(f, "the model `{name}`"),
             Self::Blob(digest) => write!(f, "the blob {digest}"),
             Self::Token => f.write_str("a token"),
+            Self::SentBlob(digest) => write!(f, "to take the blob {digest}"),
+            Self::SentManifest(name) => write!(f, "to take the model `{name}`"),
         }
+    }
+}
+
+impl Thing<'_> {
+    fn is_sent(&self) -> bool {
+        matches!(self, Self::SentBlob(_) | Self::SentManifest(_))
     }
 }
 
@@ -157,6 +169,14 @@ pub(super) fn status(
             Retry::Soon,
             format!("{place} refuses {thing}{said}"),
         ),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if thing.is_sent() => (
+            Kind::RegistryCredentials,
+            Retry::Never,
+            format!(
+                "{place} refuses {thing}{said}: its credentials in `--registry-auth-file` are missing or wrong, or may not \
+                 push there"
+            ),
+        ),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (
             Kind::RegistryCredentials,
             Retry::Never,
@@ -164,6 +184,26 @@ pub(super) fn status(
                 "{place} refuses {thing}{said}: it may be private or not exist, or its credentials in \
                  `--registry-auth-file` are missing or wrong"
             ),
+        ),
+        StatusCode::NOT_FOUND | StatusCode::GONE if thing.is_sent() => (
+            Kind::NotFound,
+            Retry::Never,
+            format!("{place} does not know where {thing}{said}: its repository may have to be made there first"),
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE if thing.is_sent() => (
+            Kind::Protocol,
+            Retry::Never,
+            format!("{place}, or a proxy before it, takes no request as large as one needs {thing}{said}"),
+        ),
+        StatusCode::METHOD_NOT_ALLOWED if thing.is_sent() => (
+            Kind::Protocol,
+            Retry::Never,
+            format!("{place} is not made {thing}{said}: it may be read-only"),
+        ),
+        StatusCode::INSUFFICIENT_STORAGE => (
+            Kind::RegistryBusy(after),
+            Retry::Never,
+            format!("{place} has no room left{said}"),
         ),
         StatusCode::NOT_FOUND | StatusCode::GONE => (
             Kind::NotFound,
@@ -215,6 +255,20 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
         date.duration_since(now).unwrap_or_default()
     };
     Some(wait.min(MAX_WAIT))
+}
+
+/// The code of the first error in a registry's JSON: `BLOB_UPLOAD_UNKNOWN`, say.
+pub(super) fn code(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        errors: Vec<Item>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Item {
+        code: String,
+    }
+    let said: Said = serde_json::from_slice(body).ok()?;
+    said.errors.into_iter().next().map(|item| item.code)
 }
 
 /// A registry's own words on an error, short and harmless: the first message of its JSON, or a plain text.

@@ -27,8 +27,11 @@ pub(super) async fn follow(wire: &Wire, mut ask: Ask, registry: &Origin) -> Resu
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok((response, at));
         }
-        if ask.form.is_some() {
-            return Err(fault::protocol(&place, "redirects what carries credentials"));
+        if !ask.only_asks() {
+            return Err(fault::protocol(
+                &place,
+                "redirects what is sent to it, which is not followed",
+            ));
         }
         let target = target(&ask.url, response.headers())
             .ok_or_else(|| fault::protocol(&place, "redirects without saying where to"))?;
@@ -49,7 +52,7 @@ pub(super) async fn follow(wire: &Wire, mut ask: Ask, registry: &Origin) -> Resu
     ))
 }
 
-fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
+pub(super) fn target(from: &Url, headers: &HeaderMap) -> Option<Url> {
     let location = headers.get(header::LOCATION)?;
     let location = str::from_utf8(location.as_bytes())
         .ok()

@@ -58,7 +58,7 @@ mod reader;
 mod record;
 mod source;
 mod task;
-mod tries;
+pub(super) mod tries;
 mod writer;
 
 /// Downloads of one store. Cheap to clone. To be used inside a Tokio runtime.

@@ -4,12 +4,13 @@
 //! and a congestion window of its own), each once for listed hosts and once for public ones, whose look-ups differ. An idle
 //! connection of one is never used by another.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use futures::future::FutureExt as _;
 use http::{HeaderMap, HeaderValue, header};
-use reqwest::{Method, Response, Url};
-use tokio::time::timeout;
+use reqwest::{Body, Method, Response, Url};
+use tokio::time::{sleep, timeout};
 
 use self::clients::Clients;
 use super::{
@@ -36,7 +37,7 @@ pub(super) struct Wire {
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Manifests and tokens.
+    /// Manifests, tokens, and all of an upload but its bytes.
     Control,
     /// Blobs.
     Bulk,
@@ -50,8 +51,10 @@ pub(super) struct Ask {
     /// Without credentials.
     pub(super) headers: HeaderMap,
     pub(super) authorization: Option<HeaderValue>,
-    /// Sent by POST, as a form. A GET without it.
-    pub(super) form: Option<String>,
+    /// GET, unless it is said.
+    pub(super) method: Method,
+    /// What is sent with it.
+    pub(super) body: Bytes,
 }
 
 // === impl Wire ===
@@ -72,23 +75,36 @@ impl Wire {
 
     /// Sends one request and waits for the head of its answer, whatever its status is. Follows nothing.
     pub(super) async fn send(&self, ask: &Ask, place: &Place<'_>) -> Result<Response, Fault> {
+        let after = self.timeouts.first_byte;
+        let body = Body::from(ask.body.clone());
+        self.exchange(ask, body, sleep(after).map(|()| after), place).await
+    }
+
+    /// The same with this body in the place of the request's own. When `patience` ends it is over: how long nothing came.
+    pub(super) async fn exchange(
+        &self,
+        ask: &Ask,
+        body: Body,
+        patience: impl Future<Output = Duration>,
+        place: &Place<'_>,
+    ) -> Result<Response, Fault> {
         let way = self.guard.admit(place.at).map_err(|why| fault::refused(place, why))?;
         let client = self.clients.get(ask.purpose, way).await?;
-        let method = if ask.form.is_some() { Method::POST } else { Method::GET };
-        let mut request = client.request(method, ask.url.clone()).headers(ask.headers.clone());
+        let request = client.request(ask.method.clone(), ask.url.clone());
+        let mut request = request.headers(ask.headers.clone());
         if let Some(authorization) = &ask.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
         }
-        if let Some(form) = &ask.form {
-            request = request
-                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-                .body(form.clone());
+        if !ask.only_asks() {
+            request = request.body(body);
         }
-        let after = self.timeouts.first_byte;
-        let sent = timeout(after, request.send()).await.map_err(|_elapsed| {
-            let proxy = self.proxy.as_ref();
-            proxy.map_or_else(|| fault::silent(place, after), |proxy| proxy.silent(place, after))
-        })?;
+        let sent = tokio::select! {
+            sent = request.send() => sent,
+            after = patience => {
+                let proxy = self.proxy.as_ref();
+                return Err(proxy.map_or_else(|| fault::silent(place, after), |proxy| proxy.silent(place, after)));
+            }
+        };
         let response = sent.map_err(|error| self.failed(ask.purpose, place, error))?;
         let address = response.remote_addr().map(|address| address.ip());
         self.guard
@@ -165,8 +181,14 @@ impl Ask {
             url,
             headers,
             authorization: None,
-            form: None,
+            method: Method::GET,
+            body: Bytes::new(),
         }
+    }
+
+    /// Whether a redirect may be followed: what is sent is for the one place that it is sent to.
+    pub(super) fn only_asks(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
     }
 
     pub(super) fn origin(&self) -> Option<Origin> {

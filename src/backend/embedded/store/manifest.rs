@@ -13,6 +13,8 @@ pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
 pub(crate) const MAX_CONFIG: u64 = 1 << 20;
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const OCI: &str = "application/vnd.oci.";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.ollama.image.";
 
@@ -112,6 +114,15 @@ impl Manifest {
 
     pub(crate) fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
+    }
+
+    /// What registries are told that it is. One that does not say is of the type that its configuration belongs to.
+    pub(crate) fn media_type(&self) -> &str {
+        match self.media_type.as_str() {
+            "" if self.config.media_type.starts_with(OCI) => OCI_MANIFEST,
+            "" => MANIFEST,
+            told => told,
+        }
     }
 
     /// Every blob that the model needs, the configuration first.

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use reqwest::Url;
+use http::{HeaderValue, header};
+use reqwest::{Method, Url};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Scope, challenge::Challenge};
+use super::{Access, Scope, challenge::Challenge};
 use crate::backend::embedded::registry::{
     credentials::{Credential, Table},
     fault::{self, Place, Thing},
@@ -27,6 +28,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// How long a token is kept at most, and when its end is not told.
 const LONGEST: Duration = Duration::from_hours(1);
 const UNTOLD: u64 = 60;
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// A token.
 pub(super) struct Token {
@@ -84,16 +86,23 @@ pub(super) async fn fetch(wire: &Wire, challenge: &Challenge, scope: &Scope, tab
     })
 }
 
-/// What is asked of a service elsewhere is to pull this repository, whatever the registry would have us ask for: it gets the
-/// token.
+/// What is asked of a service elsewhere is to pull this repository, or to push to it, whatever the registry would have us ask
+/// for: it gets the token. At home a push asks for what the challenge says, which may name a repository to mount from; a
+/// challenge to a question that comes before the push says less than the push needs.
 fn ask(mut realm: Url, challenge: &Challenge, scope: &Scope, at_home: bool, credential: Option<&Credential>) -> Ask {
     let fitting = |text: &&str| !text.is_empty() && text.len() <= MAX_SCOPE;
     let service = challenge.get("service").filter(fitting);
+    let to_pull = format!("repository:{}:pull", scope.repository);
+    let own = match scope.access {
+        Access::Pull => to_pull.clone(),
+        Access::Push => format!("{to_pull},push"),
+    };
     let wanted = challenge
         .get("scope")
         .filter(|_| at_home || credential.is_none())
         .filter(fitting)
-        .map_or_else(|| format!("repository:{}:pull", scope.repository), str::to_owned);
+        .filter(|told| *told != to_pull)
+        .map_or(own, str::to_owned);
     realm.set_fragment(None);
     if let Some(Credential::Identity(refresh)) = credential {
         // The serializer of URLs writes forms as well.
@@ -106,7 +115,9 @@ fn ask(mut realm: Url, challenge: &Challenge, scope: &Scope, at_home: bool, cred
             .append_pair("scope", &wanted)
             .append_pair("refresh_token", refresh);
         let mut ask = Ask::get(Use::Control, realm);
-        ask.form = form.query().map(str::to_owned);
+        ask.method = Method::POST;
+        ask.headers.insert(header::CONTENT_TYPE, FORM);
+        ask.body = form.query().unwrap_or_default().to_owned().into();
         return ask;
     }
     let mut query = realm.query_pairs_mut();

@@ -38,7 +38,7 @@ pub struct Limits {
 
 impl Limits {
     /// With each value in its range.
-    pub(super) fn sound(mut self) -> Self {
+    pub(in super::super) fn sound(mut self) -> Self {
         for count in [
             &mut self.connections_per_blob,
             &mut self.connections,

@@ -16,7 +16,7 @@ use crate::backend::Error;
 
 /// The tries of one connection.
 #[derive(Debug)]
-pub(super) struct Tries {
+pub(in super::super) struct Tries {
     builder: ExponentialBuilder,
     waits: ExponentialBackoff,
     no_progress: Duration,
@@ -28,7 +28,7 @@ pub(super) struct Tries {
 
 impl Tries {
     /// `gained` is a count of the blob's bytes that only rises.
-    pub(super) fn new(limits: &Limits, gained: u64) -> Self {
+    pub(in super::super) fn new(limits: &Limits, gained: u64) -> Self {
         let builder = ExponentialBuilder::new()
             .with_min_delay(limits.first_wait)
             .with_max_delay(limits.longest_wait)
@@ -45,12 +45,12 @@ impl Tries {
     }
 
     /// Time that went by while it was others' turn.
-    pub(super) fn waited(&mut self, time: Duration) {
+    pub(in super::super) fn waited(&mut self, time: Duration) {
         self.since += time;
     }
 
     /// How long to wait after a fault; the error when it is final.
-    pub(super) fn after(&mut self, fault: Fault, gained: u64) -> Result<Duration, Error> {
+    pub(in super::super) fn after(&mut self, fault: Fault, gained: u64) -> Result<Duration, Error> {
         if gained > self.gained {
             self.gained = gained;
             self.since = Instant::now();
