@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::{
     ollama::Server,
-    world::{World, soon},
+    registry::Front,
+    world::{World, name, soon},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,6 +32,10 @@ async fn a_real_ollama_has_the_same() {
     let Some(ollama) = Server::start() else { return };
     let name = world.create("team/tiny:v1").await;
     world.push(&name).await.ended.unwrap();
+    let (stored, blobs) = (world.stored("one", &name), world.blobs("one", &name));
+    // It fetches blobs only from where a registry sends it.
+    let front = Front::before(&world.registry, world.registry.address).await;
+    let name = self::name(&format!("{}/team/tiny:v1", front.address));
     let model = name.to_string();
     let pull = json!({"model": model, "insecure": true, "stream": false});
     let pulled = tokio::task::spawn_blocking(move || {
@@ -40,14 +45,13 @@ async fn a_real_ollama_has_the_same() {
     let (ollama, pulled) = soon(pulled).await.unwrap();
     assert_eq!(pulled.unwrap()["status"], "success");
     let tags = ollama.get("/api/tags").unwrap();
-    let stored = world.stored("one", &name);
     let digest = Digest::of(&stored);
     assert_eq!(tags["models"][0]["digest"], digest.hex());
     assert_eq!(tags["models"][0]["name"], model.as_str());
     let mut path = ollama.models().join("manifests");
     path.extend(name.parts());
     assert_eq!(fs::read(path).unwrap(), stored);
-    for digest in world.blobs("one", &name) {
+    for digest in blobs {
         let there = ollama.models().join("blobs").join(format!("sha256-{}", digest.hex()));
         assert_eq!(
             fs::read(world.blob("one", &digest)).unwrap(),

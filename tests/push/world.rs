@@ -16,7 +16,7 @@ use super::{registry::Registry, road::Road};
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// A chunk of a blob: the model below has several.
-pub(super) const CHUNK: u64 = 64 << 10;
+pub(super) const CHUNK: u64 = 16 << 10;
 
 pub(super) struct World {
     pub(super) registry: Registry,

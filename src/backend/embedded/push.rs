@@ -103,7 +103,7 @@ impl Job {
         let PushSpec { name, insecure } = &self.spec;
         let has = async {
             let has = self.pushes.registry.has(name, &model.manifest, *insecure).await;
-            has.map_err(|fault| self.explained(fault.error))
+            has.map_err(|fault| explained(name, fault.error))
         };
         if self.reporter.unless_stopped(has).await? {
             return Ok(Done {
@@ -148,7 +148,7 @@ impl Job {
     }
 
     async fn one(&self, upload: &Upload, layer: &store::manifest::Layer) -> Result<(), Error> {
-        let sent = upload.run().await.map_err(|error| self.explained(error))?;
+        let sent = upload.run().await.map_err(|error| explained(&self.spec.name, error))?;
         let how = match sent {
             Sent::There => "was there",
             Sent::Mounted => "mounted",
@@ -195,7 +195,7 @@ impl Job {
                 Err(fault) => fault,
             };
             let Some(pause) = registry.pause(&fault, attempt) else {
-                return Err(self.explained(fault.error));
+                return Err(explained(name, fault.error));
             };
             attempt += 1;
             let pause = async {
@@ -204,16 +204,6 @@ impl Job {
             };
             self.reporter.unless_stopped(pause).await?;
         }
-    }
-
-    /// With what is to be done where credentials cannot help.
-    fn explained(&self, mut error: Error) -> Error {
-        if error.kind == Kind::RegistryCredentials && self.spec.name.host().eq_ignore_ascii_case(HUB) {
-            error.message += "; this hub takes models only from an Ollama whose key its owner has registered there, and \
-                              this engine has no such key: push through a backend that is an Ollama, or copy the model to \
-                              a name with the host of another registry";
-        }
-        error
     }
 
     async fn blocking<T: Send + 'static>(
@@ -281,11 +271,34 @@ fn elsewhere(
     Ok(found)
 }
 
+/// With what is to be done where credentials cannot help.
+fn explained(name: &ModelName, mut error: Error) -> Error {
+    if error.kind == Kind::RegistryCredentials && name.host().eq_ignore_ascii_case(HUB) {
+        error.message += "; this hub takes models only from an Ollama whose key its owner has registered there, and this \
+                          engine has no such key: push through a backend that is an Ollama, or copy the model to a name \
+                          with the host of another registry";
+    }
+    error
+}
+
 fn progress(layer: &store::manifest::Layer, completed_bytes: u64) -> Progress {
     Progress {
         digest: layer.digest.to_string(),
         completed_bytes,
         total_bytes: Some(layer.size),
         file_name: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_hub_wants_is_told_for_the_hub_alone() {
+        let told = |name: &str, kind| explained(&name.parse().unwrap(), Error::new(kind, "refused")).message;
+        assert!(told("me/model", Kind::RegistryCredentials).contains("an Ollama whose key"));
+        assert_eq!(told("me/model", Kind::NotFound), "refused");
+        assert_eq!(told("127.0.0.1:5000/me/model", Kind::RegistryCredentials), "refused");
     }
 }

@@ -33,6 +33,7 @@ mod realms;
 mod redirects;
 mod tls;
 mod tokens;
+mod uploads;
 
 /// A manifest as Ollama's hub gives it, of a model and a configuration.
 fn manifest() -> String {
