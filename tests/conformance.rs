@@ -35,6 +35,8 @@ mod ollama_double;
 mod outage;
 #[path = "conformance/pull.rs"]
 mod pull;
+#[path = "conformance/push.rs"]
+mod push;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/service.rs"]
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         ensure::CASES,
         create::CASES,
         life::CASES,
+        push::CASES,
         state::CASES,
         outage::CASES,
     ]
@@ -115,7 +118,7 @@ fn trial(kind: Kind, case: Case, shared: &Arc<Shared>) -> Trial {
         Need::Registry => shared.registry.is_none(),
         Need::Split => !shared.split,
         Need::Load => kind == Kind::Embedded && shared.server.is_none(),
-        Need::Create | Need::Manage | Need::Outage | Need::Count => false,
+        Need::Create | Need::Manage | Need::Push | Need::Outage | Need::Count => false,
     });
     let shared = Arc::clone(shared);
     let run = move || {

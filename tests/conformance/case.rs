@@ -17,6 +17,8 @@ pub(crate) enum Need {
     Outage,
     /// An engine that shows, copies and removes.
     Manage,
+    /// An engine that sends models to registries.
+    Push,
     /// An engine that loads, and what it needs for that.
     Load,
     /// An engine that counts what it is asked.

@@ -31,6 +31,7 @@ async fn the_engine_is_described(ground: Ground) {
     assert!(backend.failure.is_none() && backend.last_seen_time.is_some());
     let can: Vec<_> = backend.capabilities().collect();
     assert!(can.contains(&v1::BackendCapability::Pull), "{can:?}");
+    assert!(can.contains(&v1::BackendCapability::Push), "{can:?}");
     let creates = can.contains(&v1::BackendCapability::Create);
     assert_eq!(creates, world.ground.kind.has(Need::Create), "{can:?}");
     if world.ground.kind != Kind::Embedded {

@@ -130,7 +130,7 @@ impl Kind {
         match need {
             Need::Create | Need::Registry | Need::Split => true,
             Need::Outage => self != Self::Embedded,
-            Need::Manage | Need::Load => self != Self::Double,
+            Need::Manage | Need::Push | Need::Load => self != Self::Double,
             Need::Count => self == Self::Double,
         }
     }
@@ -172,6 +172,12 @@ impl Ground {
     pub(crate) fn name(&self, model: &str) -> String {
         let host = self.fast.as_ref().map_or(NOBODY, |front| front.address);
         format!("{host}/{}/{model}", self.space)
+    }
+
+    /// A name at the registry that takes what is sent: the fronts only give.
+    pub(crate) fn push_name(&self, model: &str) -> String {
+        let registry = self.shared.registry.as_ref().unwrap().address;
+        format!("localhost:{}/{}/{model}", registry.port(), self.space)
     }
 
     /// The same model at the registry, whose blobs come half way before the gate opens.

@@ -25,6 +25,8 @@ struct State {
     passed: Vec<(String, String, usize)>,
     /// How the next chunks fare.
     faults: Vec<Fault>,
+    /// Chunks that hang now.
+    hanging: usize,
 }
 
 /// What happens to a chunk on its way.
@@ -36,6 +38,8 @@ pub(super) enum Fault {
     Break,
     /// The half of it arrives, and the connection breaks on both sides.
     Half,
+    /// None of it arrives, and nothing comes back.
+    Hang,
 }
 
 // === impl Road ===
@@ -65,6 +69,11 @@ impl Road {
     /// Of the next chunks, in this order.
     pub(super) fn faults(&self, faults: &[Fault]) {
         self.state.lock().unwrap().faults = faults.to_vec();
+    }
+
+    /// Chunks whose callers wait for ever.
+    pub(super) fn hanging(&self) -> usize {
+        self.state.lock().unwrap().hanging
     }
 
     /// What was passed on since this was asked last.
@@ -104,6 +113,13 @@ async fn walk(caller: TcpStream, behind: SocketAddr, state: Arc<Mutex<State>>) -
                 let faulty = chunk && !state.faults.is_empty();
                 if faulty { state.faults.remove(0) } else { Fault::None }
             };
+            if fault == Fault::Hang {
+                state.lock().unwrap().hanging += 1;
+                // Until the caller leaves.
+                let _rest = from_caller.read_to_end(&mut Vec::new()).await.is_ok();
+                state.lock().unwrap().hanging -= 1;
+                return None;
+            }
             let takes = if fault == Fault::None { length } else { length / 2 };
             let mut body = vec![0; takes];
             from_caller.read_exact(&mut body).await.ok()?;
