@@ -10,7 +10,6 @@ mod back;
 #[path = "push/broken.rs"]
 mod broken;
 #[path = "support/ollama.rs"]
-#[allow(dead_code, reason = "the tests of Ollama use the rest")]
 mod ollama;
 #[path = "support/registry.rs"]
 mod registry;

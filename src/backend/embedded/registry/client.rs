@@ -168,7 +168,7 @@ impl Registry {
 
 impl Scope {
     /// The same to push.
-    pub(super) fn to_push(self) -> Self {
+    pub(super) fn pushing(self) -> Self {
         Self {
             access: Access::Push,
             ..self

@@ -66,7 +66,7 @@ impl Registry {
         insecure: bool,
     ) -> Result<Published, Fault> {
         let Shared { wire, auth } = &*self.shared;
-        let scope = self.scope(name, insecure)?.to_push();
+        let scope = self.scope(name, insecure)?.pushing();
         let [.., tag] = name.parts();
         let mut ask = scope.ask(Use::Control, "manifests", tag)?;
         ask.method = Method::PUT;
@@ -115,7 +115,7 @@ impl Registry {
 
     async fn tagged(&self, name: &ModelName, manifest: &Manifest, insecure: bool) -> Result<Tagged, Fault> {
         let Shared { wire, auth } = &*self.shared;
-        let scope = self.scope(name, insecure)?.to_push();
+        let scope = self.scope(name, insecure)?.pushing();
         let [.., tag] = name.parts();
         let mut ask = scope.ask(Use::Control, "manifests", tag)?;
         // As it is stored, and not what a registry would make of it for others.

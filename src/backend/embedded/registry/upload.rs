@@ -121,7 +121,10 @@ enum Came {
 struct Sending {
     /// Nothing before it is needed: most blobs are there.
     source: Option<Arc<Source>>,
+    /// Bytes of the next one: fewer after a fault, for a proxy that takes no large ones may just close the connection.
     chunk: u64,
+    /// Bytes of the largest one.
+    most: u64,
     sessions: u32,
     /// Why the last upload was lost.
     lost: Option<Fault>,
@@ -135,7 +138,7 @@ impl Registry {
         let scope = self.scope(&wanted.name, wanted.insecure).map_err(|fault| fault.error)?;
         Ok(Upload {
             registry: self.clone(),
-            scope: scope.to_push(),
+            scope: scope.pushing(),
             wanted,
             limits: limits.clone().sound(),
             acknowledged: AtomicU64::new(0),
@@ -154,6 +157,7 @@ impl Upload {
         let mut sending = Sending {
             source: None,
             chunk: self.limits.part,
+            most: self.limits.part,
             sessions: 0,
             lost: None,
         };
@@ -168,6 +172,7 @@ impl Upload {
                 Ok(Came::Ended(sent)) => return Ok(sent),
                 Ok(Came::Next(next)) => next,
                 Err(fault) => {
+                    sending.chunk = smaller(sending.chunk, 2);
                     let digest = &self.wanted.layer.digest;
                     let error = fault.error.clone();
                     let wait = tries.after(fault, gained())?;
@@ -245,9 +250,11 @@ impl Upload {
         }
         let answer = self.patch(&open, end, source).await?;
         if matches!(answer, Answer::TooLarge(_)) && sending.chunk > SMALLEST {
-            sending.chunk = (sending.chunk / 4).max(SMALLEST);
+            sending.chunk = smaller(sending.chunk, 4);
+            sending.most = sending.chunk;
             return Ok(Came::Next(Step::Ask));
         }
+        sending.chunk = sending.chunk.saturating_mul(2).min(sending.most);
         self.answered(answer, sending)
     }
 
@@ -350,6 +357,11 @@ impl fmt::Debug for Upload {
             .field("layer", &self.wanted.layer)
             .finish_non_exhaustive()
     }
+}
+
+/// A chunk that may get through where this one did not.
+fn smaller(chunk: u64, times: u64) -> u64 {
+    chunk.min((chunk / times).max(SMALLEST))
 }
 
 // === impl Wanted ===

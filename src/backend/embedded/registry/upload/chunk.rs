@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Upload, Wanted};
+use super::Wanted;
 use crate::{backend::embedded::registry::remote::Fault, model::Digest};
 
 /// Bytes of a piece.
@@ -86,16 +86,12 @@ impl Source {
         }
         Ok(Bytes::from(piece))
     }
-}
 
-// === impl Upload ===
-
-impl Upload {
     /// The bytes from `start` to `end`, read on a thread that ends with the body.
-    pub(super) fn body(self: &Upload, source: &Arc<Source>, start: u64, end: u64) -> (Body, Watched) {
+    pub(super) fn body(self: &Arc<Self>, start: u64, end: u64) -> (Body, Watched) {
         let (pieces, sent) = mpsc::channel::<io::Result<(u64, Bytes)>>(AHEAD);
         let (out, watched) = watch::channel(start);
-        let source = Arc::clone(source);
+        let source = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let mut at = start;
             while at < end {

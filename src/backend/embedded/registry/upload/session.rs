@@ -115,7 +115,7 @@ impl Upload {
         let (ask, at) = (&ask, self.at(&ask));
         let (response, place) = self
             .authorized(ask, &at, |ask, place| async move {
-                let (body, watched) = self.body(source, open.offset, end);
+                let (body, watched) = source.body(open.offset, end);
                 let stalled = watched.stalled(self.limits.stall, &*self.wanted.told);
                 self.registry.shared.wire.exchange(&ask, body, stalled, &place).await
             })
