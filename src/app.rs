@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::{Config, Server, Source},
     engines::{self, Setup},
-    grpc::{self, accept},
+    grpc::{self, Credentials, accept},
     manager::Manager,
     operation::{Limits, Operations},
     readiness,
@@ -43,6 +43,7 @@ pub struct App {
     publisher: readiness::Publisher,
     changed: Arc<Notify>,
     ends: accept::Ends,
+    credentials: Arc<Credentials>,
     api: accept::Server,
     health: Option<accept::Server>,
     /// Where the configuration is read again, and who asks for that.
@@ -58,6 +59,9 @@ pub enum StartError {
     /// A model root.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// Certificates or tokens.
+    #[error("{0}")]
+    Credentials(grpc::UnusableFiles),
     /// The API.
     #[error(transparent)]
     Api(#[from] grpc::InvalidDescriptors),
@@ -86,6 +90,7 @@ impl App {
     /// As [`start`](Self::start), with engines that are there already.
     pub async fn with_setup(settings: Server, setup: Arc<Setup>) -> Result<Self, StartError> {
         let roots = Roots::new(&settings.model_roots)?;
+        let credentials = Arc::new(Credentials::load(&settings.access).map_err(StartError::Credentials)?);
         let operations = Operations::new(Limits {
             running: settings.max_operations,
             ended: settings.keep_operations,
@@ -104,12 +109,12 @@ impl App {
 
         let routes = grpc::api(manager.clone(), publisher.subscribe(), settings.max_message_bytes)?;
         let listener = bind(settings.listen, "--listen").await?;
-        let api = accept::Server::new(listener, routes, limits, ends.clone());
+        let api = accept::Server::new(listener, routes, Some(Arc::clone(&credentials)), limits, ends.clone());
         let health = match settings.health_listen {
             Some(address) => {
                 let routes = grpc::health(publisher.subscribe());
                 let listener = bind(address, "--health-listen").await?;
-                Some(accept::Server::new(listener, routes, limits, ends.clone()))
+                Some(accept::Server::new(listener, routes, None, limits, ends.clone()))
             }
             None => None,
         };
@@ -120,6 +125,7 @@ impl App {
             publisher,
             changed,
             ends,
+            credentials,
             api,
             health,
             source: None,
@@ -143,6 +149,11 @@ impl App {
         self.health.as_ref().map(accept::Server::local_addr)
     }
 
+    /// What callers must have: to have it read again at once, and for the time when the certificate expires.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.credentials)
+    }
+
     /// Serves until `shutdown`, then stops in order. Returns when nothing of the service runs any more.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
@@ -152,11 +163,13 @@ impl App {
             publisher,
             changed,
             ends,
+            credentials,
             api,
             health,
             source,
         } = self;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(credentials.keep(stop.clone()));
         tasks.spawn(api.run());
         if let Some(health) = health {
             tasks.spawn(health.run());

@@ -12,6 +12,7 @@
 //! | `argv` | an entry's words to flags; the table of flags |
 //! | `entry` | an entry's flags to a backend and its models |
 //! | `host` | where an Ollama is |
+//! | `access` | who may call |
 //! | `registries` | which registries may be asked, and how |
 //! | `runner` | how the embedded engine runs models |
 //! | `load` | all of it to one [`Config`] |
@@ -25,6 +26,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::model::{Digest, ImportOptions, Level, ModelName};
 
+pub mod access;
 pub mod args;
 mod argv;
 mod check;
@@ -39,6 +41,7 @@ pub mod runner;
 pub mod value;
 
 pub use self::{
+    access::{Access, ClientScopes, Scopes, TlsFiles, access},
     args::{LogFormat, Origin, Origins, ServeArgs},
     check::warnings,
     host::Host,
@@ -81,6 +84,8 @@ pub struct Server {
     pub model_roots: Vec<PathBuf>,
     /// The operator accepts that anybody who reaches the port may call.
     pub allow_unauthenticated: bool,
+    /// Who may call.
+    pub access: Access,
     /// Connections at a time, on each listener.
     pub max_connections: usize,
     /// Streams (calls at a time) a connection.
@@ -89,7 +94,7 @@ pub struct Server {
     pub max_message_bytes: usize,
     /// Sockets at a time that have not said what they speak, on each listener.
     pub max_handshakes: usize,
-    /// From accept to the HTTP/2 preface.
+    /// From accept to the HTTP/2 preface, TLS included.
     pub handshake_timeout: Duration,
     /// Operations that run at a time.
     pub max_operations: usize,

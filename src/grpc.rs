@@ -1,9 +1,11 @@
 //! The API: gRPC in, use cases out. Handlers decode, call the manager, encode; nothing else.
 //!
 //! ```text
-//! accept ─> call (deadline, drain, form of statuses) ─> service ─> decode ─> manager
-//!                                                          └─ stream <─ encode <──┘
+//! accept ─> call (who may, deadline, drain, form of statuses) ─> service ─> decode ─> manager
+//!   └ tls     └ auth                                                 └─ stream <─ encode <──┘
 //! ```
+//!
+//! `credentials` reads what `tls` and `auth` go by, and reads it again when it changes.
 //!
 //! Rejected: tonic's transport server. Its deadline answers CANCELLED and does not bound streams, and its shutdown waits
 //! for ever for an open stream or an idle socket. The accept loop here owns connections and handshakes, so that each of
@@ -22,7 +24,9 @@ use crate::{manager::Manager, readiness::Readiness};
 
 pub mod accept;
 mod audit;
+mod auth;
 mod call;
+mod credentials;
 mod decode;
 mod encode;
 mod health;
@@ -31,8 +35,12 @@ mod operations;
 pub mod proto;
 mod status;
 mod stream;
+mod tls;
 
-pub use self::accept::{Limits, Server};
+pub use self::{
+    accept::{Limits, Server},
+    credentials::{Credentials, UnusableFile, UnusableFiles},
+};
 
 /// The descriptors of the API cannot be read: a fault of the build.
 #[derive(Debug, thiserror::Error)]

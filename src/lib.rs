@@ -16,7 +16,7 @@
 //! | [`engines`] | configuration entry to engine, shared by store or address | `backend`, `config`, `model` |
 //! | [`manager`] | the use cases, without transport | `backend`, `config`, `engines`, `model`, `operation`, `source` |
 //! | [`readiness`] | probes engines; the only writer of health | `backend`, `config`, `engines`, `model` |
-//! | [`grpc`] | the API | `manager`, `model`, `operation`, `readiness` |
+//! | [`grpc`] | the API, who may call it | `config::access`, `manager`, `model`, `operation`, `readiness` |
 //! | [`cli`] | the client | the generated code in `grpc::proto` |
 //! | [`telemetry`] | the log | nothing; all may use it |
 //! | [`app`] | wires them together; starts and stops | all |

@@ -31,7 +31,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["backend", "config", "engines", "model", "operation", "source"],
     ),
     ("readiness", &["backend", "config", "engines", "model"]),
-    ("grpc", &["manager", "model", "operation", "readiness"]),
+    (
+        "grpc",
+        &["config::access", "manager", "model", "operation", "readiness"],
+    ),
     ("cli", &["grpc::proto"]),
     ("telemetry", &[]),
     ("app", &["*"]),

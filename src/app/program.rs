@@ -9,7 +9,8 @@ use tokio::{
 
 use super::App;
 use crate::{
-    config::{self, Config, Folders, LogFormat, ServeArgs, Source},
+    config::{self, Config, Errors, Folders, LogFormat, Problem, ServeArgs, Source},
+    grpc::{Credentials, UnusableFiles},
     telemetry::{self, Chain, Format},
 };
 
@@ -57,7 +58,14 @@ pub fn config(word: &ConfigWord) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    for warning in config::warnings(&config) {
+    let mut warnings = config::warnings(&config);
+    // What cannot be used has been told already.
+    warnings.extend(
+        Credentials::load(&config.server.access)
+            .iter()
+            .flat_map(Credentials::warnings),
+    );
+    for warning in warnings {
         say(&format!("warning: {warning}"));
     }
     let text = match word {
@@ -134,12 +142,28 @@ fn end_now() {
 
 fn load(args: &ServeArgs) -> Result<(Source, Config), ExitCode> {
     let folders = Folders::of_user().map_err(|error| fail(FAILED, &Chain(&error)))?;
+    // Before the rest, and told together with it.
+    let unusable = match Credentials::load(&config::access(args, &folders)) {
+        Ok(_) => Vec::new(),
+        Err(UnusableFiles(files)) => files,
+    };
     let source = Source {
         args: args.clone(),
         folders,
     };
-    let config = source.load().map_err(|errors| fail(USAGE, &errors))?;
-    Ok((source, config))
+    let loaded = source.load();
+    if unusable.is_empty() {
+        let config = loaded.map_err(|errors| fail(USAGE, &errors))?;
+        return Ok((source, config));
+    }
+    let mut problems = loaded.err().map_or_else(Vec::new, |errors| errors.0);
+    problems.extend(unusable.into_iter().map(|unusable| Problem {
+        file: Some(unusable.file),
+        line: None,
+        entry: unusable.entry,
+        message: unusable.message,
+    }));
+    Err(fail(USAGE, &Errors(problems)))
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

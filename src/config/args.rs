@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Dura
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, builder::BoolishValueParser, parser::ValueSource};
 
 use super::{
+    access::AccessArgs,
     registries::RegistryArgs,
     runner::RunnerArgs,
     value::{duration, size},
@@ -28,7 +29,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "MODEL_CONTROL_CONFIG")]
     pub config: Option<PathBuf>,
 
-    /// Address and port of the API. Any but a loopback address needs --allow-unauthenticated.
+    /// Address and port of the API. Any but a loopback address needs --token-file, --tls-client-ca-file
+    /// or --allow-unauthenticated.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -53,6 +55,10 @@ pub struct ServeArgs {
     /// Accept that anybody who reaches the API may call it.
     #[arg(long, env = "MODEL_CONTROL_ALLOW_UNAUTHENTICATED", value_parser = BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
+
+    /// Certificates and tokens.
+    #[command(flatten)]
+    pub access: AccessArgs,
 
     /// Connections at a time on each listener, 1 to 65536.
     #[arg(long, value_name = "COUNT", env = "MODEL_CONTROL_MAX_CONNECTIONS", default_value = "1024",

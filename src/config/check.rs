@@ -14,6 +14,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
             "--allow-unauthenticated: whoever reaches {listen} may call the service"
         ));
     }
+    let access = &config.server.access;
+    if access.token_file.is_some() && access.tls.is_none() && !super::load::is_loopback(config.server.listen) {
+        warnings.push(
+            "--token-file without --tls-cert-file: tokens come in plain text, and whoever listens on the way has them"
+                .to_owned(),
+        );
+    }
     for root in &config.server.model_roots {
         if !root.is_dir() {
             warnings.push(format!("--model-root {}: is no folder", root.display()));

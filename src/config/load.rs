@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Config, Entry, Errors, Framework, Origin, Problem, ServeArgs, Server,
+    Config, Entry, Errors, Framework, Origin, Problem, ServeArgs, Server, access,
     entry::Reader,
     file::{MAX_BYTES, RawFile},
     registries, runner,
@@ -96,14 +96,8 @@ impl Folders {
 }
 
 fn server(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> Option<Server> {
+    access::check(args, problems);
     let mut wrong = |message: &str| problems.push(Problem::of_flags(message));
-    if !is_loopback(args.listen) && !args.allow_unauthenticated {
-        wrong(&format!(
-            "--listen {}: whoever reaches this address could call the service. Listen on a loopback address, or give \
-             --allow-unauthenticated to accept that; token files and TLS come in a later version",
-            args.listen
-        ));
-    }
     if args.health_listen == Some(args.listen) && args.listen.port() != 0 {
         wrong("--health-listen is the same address as --listen, which serves health as well: leave it out");
     }
@@ -126,6 +120,7 @@ fn server(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> O
         state_dir,
         model_roots: model_roots(args).map(|root| folders.working.join(root)).collect(),
         allow_unauthenticated: args.allow_unauthenticated,
+        access: access::access(args, folders),
         max_connections: args.max_connections as usize,
         max_streams: args.max_streams,
         max_message_bytes: args.max_message_size,
@@ -154,7 +149,7 @@ fn model_roots(args: &ServeArgs) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-fn is_loopback(address: SocketAddr) -> bool {
+pub(super) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Write as _};
 
 use super::{
-    Config, Desired, Ensure, Entry, Framework, Registries, Runner, Server,
+    Access, Config, Desired, Ensure, Entry, Framework, Registries, Runner, Server,
     value::{Human, Size},
 };
 
@@ -27,6 +27,7 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "digest: {}", config.digest)?;
     writeln!(out, "server:")?;
     write_server(out, config)?;
+    write_access(out, config)?;
     write_registries(out, config)?;
     write_runner(out, config)?;
     writeln!(out, "entries:")?;
@@ -40,6 +41,7 @@ fn write_server(out: &mut String, config: &Config) -> fmt::Result {
         state_dir,
         model_roots,
         allow_unauthenticated,
+        access: _,
         max_connections,
         max_streams,
         max_message_bytes,
@@ -74,6 +76,28 @@ fn write_server(out: &mut String, config: &Config) -> fmt::Result {
         ("probe_interval", &Human(*probe_interval)),
         ("drain_delay", &Human(*drain_delay)),
         ("drain_timeout", &Human(*drain_timeout)),
+    ];
+    for (name, value) in settings {
+        writeln!(out, "  {name}: {value} # {}", config.origins.of(name))?;
+    }
+    Ok(())
+}
+
+fn write_access(out: &mut String, config: &Config) -> fmt::Result {
+    let Access {
+        tls,
+        client_scopes,
+        token_file,
+    } = &config.server.access;
+    let tls = tls.as_ref();
+    let file = |file: Option<&std::path::PathBuf>| or_null(file.map(|file| Quoted(file.display())));
+    let scopes: Vec<_> = client_scopes.iter().map(|one| Quoted(one).to_string()).collect();
+    let settings: [(&str, &dyn Display); 5] = [
+        ("tls_cert_file", &file(tls.map(|tls| &tls.cert))),
+        ("tls_key_file", &file(tls.map(|tls| &tls.key))),
+        ("tls_client_ca_file", &file(tls.and_then(|tls| tls.client_ca.as_ref()))),
+        ("tls_client_scopes", &format!("[{}]", scopes.join(", "))),
+        ("token_file", &file(token_file.as_ref())),
     ];
     for (name, value) in settings {
         writeln!(out, "  {name}: {value} # {}", config.origins.of(name))?;

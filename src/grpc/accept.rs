@@ -1,6 +1,6 @@
 //! The accept loop: owns connections and their handshakes, so that each is bounded and ends.
 //!
-//! A socket first has to say that it speaks HTTP/2, within a time and in company of few; only then it counts as a
+//! A socket first has to shake hands where the API has a certificate, and to say that it speaks HTTP/2, within a time and in company of few; only then it counts as a
 //! connection. Sockets over a limit are closed at once: a queue of them would look like a service that hangs.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -12,10 +12,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
-use super::call;
+use super::{
+    Credentials,
+    call::{self, Peer},
+    tls::{self, ClientCertificate},
+};
 
 /// What every HTTP/2 client says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -54,10 +59,15 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     routes: Routes,
+    /// None on a listener that wants none and is plain text.
+    credentials: Option<Arc<Credentials>>,
     limits: Limits,
     connections: Arc<Semaphore>,
     ends: Ends,
 }
+
+/// Bytes to and from a peer that speaks HTTP/2.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// The three ends of a listener, in the order in which they come.
 #[derive(Debug, Clone, Default)]
@@ -73,11 +83,18 @@ pub struct Ends {
 // === impl Server ===
 
 impl Server {
-    /// Serves `routes` on a bound listener.
-    pub fn new(listener: TcpListener, routes: Routes, limits: Limits, ends: Ends) -> Self {
+    /// Serves `routes` on a bound listener, to whom `credentials` let in; without them, in plain text to everybody.
+    pub fn new(
+        listener: TcpListener,
+        routes: Routes,
+        credentials: Option<Arc<Credentials>>,
+        limits: Limits,
+        ends: Ends,
+    ) -> Self {
         let connections = Arc::new(Semaphore::new(limits.connections));
         let shared = Arc::new(Shared {
             routes,
+            credentials,
             limits,
             connections,
             ends,
@@ -133,32 +150,71 @@ impl Server {
 impl Shared {
     /// One socket, from its first byte to its end. Ends when the peer leaves, after `stop` when its calls have ended, and at
     /// `kill` in any case.
-    async fn connection(self: Arc<Self>, mut socket: TcpStream, peer: SocketAddr, handshake: OwnedSemaphorePermit) {
-        let mut preface = [0; PREFACE.len()];
-        let spoken = tokio::select! {
+    async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, handshake: OwnedSemaphorePermit) {
+        // Without it small answers would wait for more to come.
+        let _slower = socket.set_nodelay(true).is_err();
+        let greeted = tokio::select! {
             () = self.ends.stop.cancelled() => return,
-            spoken = tokio::time::timeout(self.limits.handshake_timeout, socket.read_exact(&mut preface)) => spoken,
+            greeted = tokio::time::timeout(self.limits.handshake_timeout, self.greet(socket)) => greeted,
         };
         drop(handshake);
-        if !matches!(spoken, Ok(Ok(_))) || preface != *PREFACE {
-            tracing::debug!(client.address = %peer, "a socket did not speak HTTP/2 in time");
-            return;
-        }
+        let (stream, certificate) = match greeted {
+            Ok(Ok(greeted)) => greeted,
+            Ok(Err(error)) => {
+                tracing::debug!(client.address = %peer, %error, "a socket did not shake hands or speak HTTP/2");
+                return;
+            }
+            Err(_elapsed) => {
+                tracing::debug!(client.address = %peer, "a socket did not shake hands or speak HTTP/2 in time");
+                return;
+            }
+        };
         let Ok(_connection) = Arc::clone(&self.connections).try_acquire_owned() else {
             tracing::warn!(client.address = %peer, "too many connections: connection closed");
             return;
         };
-        // Without it small answers would wait for more to come.
-        let _slower = socket.set_nodelay(true).is_err();
-        self.serve(socket, peer, preface).await;
+        self.serve(stream, peer, certificate).await;
     }
 
-    async fn serve(&self, socket: TcpStream, peer: SocketAddr, preface: [u8; PREFACE.len()]) {
-        let (read, write) = socket.into_split();
-        // The preface was read here; hyper wants to see it too.
-        let io = TokioIo::new(tokio::io::join(io::Cursor::new(preface).chain(read), write));
+    /// Reads what the socket speaks, and who speaks it.
+    async fn greet(&self, socket: TcpStream) -> io::Result<(Stream, Option<ClientCertificate>)> {
+        let (mut stream, certificate) = match self.credentials.as_ref().and_then(|now| now.handshake()) {
+            None => (Either::Left(socket), None),
+            Some(config) => {
+                let stream = TlsAcceptor::from(config).accept(socket).await?;
+                let (_, session) = stream.get_ref();
+                if session.alpn_protocol() != Some(tls::H2) {
+                    return Err(io::Error::other("the client did not offer HTTP/2 in its handshake"));
+                }
+                let certificate = ClientCertificate::of(session.peer_certificates());
+                (Either::Right(Box::new(stream)), certificate)
+            }
+        };
+        let mut preface = [0; PREFACE.len()];
+        stream.read_exact(&mut preface).await?;
+        if preface != *PREFACE {
+            return Err(io::Error::other("the preface is not that of HTTP/2"));
+        }
+        Ok((stream, certificate))
+    }
+
+    async fn serve(&self, stream: Stream, peer: SocketAddr, certificate: Option<ClientCertificate>) {
+        let (read, write) = tokio::io::split(stream);
+        // The preface was read already; hyper wants to see it too.
+        let io = TokioIo::new(tokio::io::join(io::Cursor::new(PREFACE).chain(read), write));
+        let caller = Arc::new(Peer {
+            address: peer,
+            certificate,
+        });
         let service = hyper::service::service_fn(|request| {
-            call::answer(self.routes.clone(), request, peer, self.ends.drain.clone())
+            let credentials = self.credentials.clone();
+            call::answer(
+                self.routes.clone(),
+                credentials,
+                request,
+                Arc::clone(&caller),
+                self.ends.drain.clone(),
+            )
         });
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder

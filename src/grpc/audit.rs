@@ -4,14 +4,14 @@ use std::{net::SocketAddr, time::Instant};
 
 use tonic::Request;
 
-use super::{call::Peer, status};
+use super::{auth::Refused, call::Caller, status};
 use crate::model::Failure;
 
 /// A call that will be told about, once. A caller that leaves before the end is told about too.
 #[derive(Debug)]
 pub(super) struct Audit {
     rpc: &'static str,
-    caller: Option<SocketAddr>,
+    caller: Option<Caller>,
     backend: String,
     model: String,
     operation: Option<uuid::Uuid>,
@@ -22,6 +22,27 @@ pub(super) struct Audit {
 /// Text of a caller's in the log: no longer than a name may be.
 const MAX_TEXT: usize = 640;
 
+/// A call that ended before its message was read: an audit line when it would have changed something.
+pub(super) fn refused(path: &str, address: SocketAddr, refused: &Refused) {
+    let method = path.rsplit_once('.').map_or(path, |(_, method)| method);
+    let method = method.strip_prefix("ModelControl/").unwrap_or(method).replace('/', ".");
+    let method = &method[..method.floor_char_boundary(MAX_TEXT)];
+    let (outcome, reason) = (status::word(&refused.failure), refused.failure.reason.text());
+    let (name, reason) = (refused.name.as_deref(), &*reason);
+    if refused.control {
+        tracing::info!(
+            audit = true,
+            rpc.method = method,
+            client.address = %address,
+            client.name = name,
+            reason,
+            "call ended: {outcome}"
+        );
+    } else {
+        tracing::debug!(rpc.method = method, client.address = %address, client.name = name, reason, "call refused");
+    }
+}
+
 // === impl Audit ===
 
 impl Audit {
@@ -30,7 +51,7 @@ impl Audit {
         let text = |text: &str| text[..text.floor_char_boundary(MAX_TEXT)].to_owned();
         Self {
             rpc,
-            caller: request.extensions().get::<Peer>().map(|peer| peer.0),
+            caller: request.extensions().get::<Caller>().cloned(),
             backend: text(backend),
             model: text(model),
             operation: None,
@@ -60,7 +81,11 @@ impl Audit {
         tracing::info!(
             audit = true,
             rpc.method = self.rpc,
-            client.address = self.caller.map(tracing::field::display),
+            client.address = self
+                .caller
+                .as_ref()
+                .map(|caller| tracing::field::display(caller.address)),
+            client.name = self.caller.as_ref().and_then(|caller| caller.name.as_deref()),
             backend.name = self.backend,
             model.name = self.model,
             operation.id = self.operation.map(tracing::field::display),

@@ -1,4 +1,4 @@
-//! What surrounds every call: the caller's deadline, the drain, a fault in a handler, and the one form of statuses.
+//! What surrounds every call: who makes it, the caller's deadline, the drain, a fault in a handler, and the one form of statuses.
 //!
 //! tonic bounds a call by its deadline only up to the response's headers. Here the response's body is bounded too, so that a
 //! stream ends with DEADLINE_EXCEEDED at its deadline and with UNAVAILABLE when the service ends, whatever its source does.
@@ -9,6 +9,7 @@ use std::{
     net::SocketAddr,
     panic::AssertUnwindSafe,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,11 +24,22 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
 
-use super::status;
+use super::{Credentials, audit, status, tls::ClientCertificate};
 
-/// The caller's address, in a request's extensions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) certificate: Option<ClientCertificate>,
+}
+
+/// Who makes a call, in its request's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) address: SocketAddr,
+    /// Of the token or certificate; none where no credentials are wanted.
+    pub(super) name: Option<String>,
+}
 
 /// The longest `grpc-timeout` value that the protocol allows: eight digits and a unit.
 const MAX_TIMEOUT: usize = 9;
@@ -42,13 +54,30 @@ struct Ending {
 /// Answers one call.
 pub(super) async fn answer(
     mut routes: Routes,
+    credentials: Option<Arc<Credentials>>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Arc<Peer>,
     drain: CancellationToken,
 ) -> Result<Response<Body>, Infallible> {
     let deadline = timeout(request.headers()).map(|timeout| Instant::now() + timeout);
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(Peer(peer));
+    let name = match credentials {
+        Some(credentials) => {
+            let path = request.uri().path().to_owned();
+            match credentials.admit(&path, request.headers_mut(), peer.certificate.as_ref()) {
+                Ok(name) => name,
+                Err(refused) => {
+                    audit::refused(&path, peer.address, &refused);
+                    return Ok(status::of(&refused.failure).into_http());
+                }
+            }
+        }
+        None => None,
+    };
+    request.extensions_mut().insert(Caller {
+        address: peer.address,
+        name,
+    });
     let handled = AssertUnwindSafe(routes.call(request)).catch_unwind();
     let response = match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline, handled).await,

@@ -64,6 +64,7 @@ impl Plan {
             state_dir: state.path().to_owned(),
             model_roots: vec![],
             allow_unauthenticated: false,
+            access: config::Access::default(),
             max_connections: 64,
             max_streams: 200,
             max_message_bytes: 64 << 10,
