@@ -6,6 +6,7 @@
 //! | `life` | the short words of a model's life: `load`, `unload`, `ps`, `delete`, `copy`, `push` |
 //! | `import` | the flags of an import, which `ensure` and `create` share |
 //! | `connect` | the channel and the deadlines |
+//! | `credentials` | TLS and the token |
 //! | `follow` | a long stream from its call to its result, and what Ctrl-C means in it |
 //! | `progress` | snapshots as a bar or as lines |
 //! | `console` | standard output and error: results on the one, all else on the other |
@@ -24,6 +25,7 @@ mod completions;
 mod connect;
 mod console;
 mod create;
+mod credentials;
 mod describe;
 mod ensure;
 mod errors;
@@ -56,9 +58,13 @@ const LAST_THREADS: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Client options")]
 pub struct Global {
-    /// The server's address; plain http only.
+    /// The server's address, `http://HOST:PORT`, or `https://HOST:PORT` with TLS
     #[arg(long, global = true, value_name = "URL", env = "MODEL_CONTROL_CLIENT_SERVER", default_value = DEFAULT_SERVER)]
     pub server: String,
+
+    /// TLS and the token.
+    #[command(flatten)]
+    pub credentials: credentials::Flags,
 
     /// The backend, as `describe` names it. Without it: all where that makes sense, else the server's first.
     #[arg(long, global = true, value_name = "NAME", env = "MODEL_CONTROL_CLIENT_BACKEND")]
@@ -138,7 +144,8 @@ struct Context {
 type Interrupt = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
 /// Runs one word to its end. `whole` gives the program's whole command, for `completions`.
-pub fn run(word: Word, global: Global, whole: fn() -> clap::Command) -> ExitCode {
+pub fn run(word: Word, mut global: Global, whole: fn() -> clap::Command) -> ExitCode {
+    global.credentials = global.credentials.with_environment();
     let mut cx = Context {
         console: Console::standard(global.output),
         global,

@@ -7,17 +7,18 @@ use std::{future::Future, time::Duration};
 use http::Uri;
 use tonic::{
     Request, Response, Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
-use super::{Context, errors::Fault, exit::Stop};
+use super::{Context, credentials::Bearer, errors::Fault, exit::Stop};
 use crate::grpc::proto::{
     health::health_client::HealthClient,
     v1::{model_control_client::ModelControlClient, operations_client::OperationsClient},
 };
 
 /// To a server that is there this takes milliseconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server that vanished without a word is noticed after the sum of both, also in a stream that has no deadline.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -26,21 +27,27 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A page of 1000 models with long texts fits; nothing that fills our memory does.
 const MAX_MESSAGE: usize = 16 << 20;
 
+/// Each call with the token, when there is one.
+type Calls = InterceptedService<Channel, Bearer>;
+
+const WANTED: &str = "want `http://HOST:PORT` or `https://HOST:PORT`";
+
 /// The address as the channel takes it.
 fn endpoint(server: &str) -> Result<Endpoint, Stop> {
     let refuse = |what: &str| Stop::Usage(format!("--server `{}`: {what}", super::text::printable(server)));
     if !server.contains("://") {
-        return Err(refuse("want `http://HOST:PORT`"));
+        return Err(refuse(WANTED));
     }
-    let uri: Uri = server.parse().map_err(|_| refuse("want `http://HOST:PORT`"))?;
+    let uri: Uri = server.parse().map_err(|_| refuse(WANTED))?;
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(refuse("this version has no TLS yet; want `http://HOST:PORT`")),
-        _ => return Err(refuse("want `http://HOST:PORT`")),
+        Some("http" | "https") => {}
+        _ => return Err(refuse(WANTED)),
     }
     let authority = uri.authority().map_or("", http::uri::Authority::as_str);
     if authority.is_empty() || authority.contains('@') || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return Err(refuse("want `http://HOST:PORT` and nothing more"));
+        return Err(refuse(
+            "want `http://HOST:PORT` or `https://HOST:PORT` and nothing more",
+        ));
     }
     Endpoint::from_shared(server.to_owned())
         .and_then(|e| e.user_agent(concat!("model-control/", env!("CARGO_PKG_VERSION"))))
@@ -49,29 +56,33 @@ fn endpoint(server: &str) -> Result<Endpoint, Stop> {
                 .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
                 .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         })
-        .map_err(|_| refuse("want `http://HOST:PORT`"))
+        .map_err(|_| refuse(WANTED))
 }
 
 // === impl Context ===
 
 impl Context {
-    async fn channel(&self) -> Result<Channel, Stop> {
-        endpoint(&self.global.server)?
+    async fn calls(&self) -> Result<Calls, Stop> {
+        let credentials = &self.global.credentials;
+        let endpoint = credentials.secure(endpoint(&self.global.server)?)?;
+        let bearer = credentials.bearer(endpoint.uri())?;
+        let channel = endpoint
             .connect()
             .await
-            .map_err(|error| Stop::NoConnection(Box::new(Fault::no_connection(&self.global.server, &error))))
+            .map_err(|error| Stop::NoConnection(Box::new(Fault::no_connection(&self.global.server, &error))))?;
+        Ok(InterceptedService::new(channel, bearer))
     }
 
-    pub(super) async fn model_control(&self) -> Result<ModelControlClient<Channel>, Stop> {
-        Ok(ModelControlClient::new(self.channel().await?).max_decoding_message_size(MAX_MESSAGE))
+    pub(super) async fn model_control(&self) -> Result<ModelControlClient<Calls>, Stop> {
+        Ok(ModelControlClient::new(self.calls().await?).max_decoding_message_size(MAX_MESSAGE))
     }
 
-    pub(super) async fn operations(&self) -> Result<OperationsClient<Channel>, Stop> {
-        Ok(OperationsClient::new(self.channel().await?).max_decoding_message_size(MAX_MESSAGE))
+    pub(super) async fn operations(&self) -> Result<OperationsClient<Calls>, Stop> {
+        Ok(OperationsClient::new(self.calls().await?).max_decoding_message_size(MAX_MESSAGE))
     }
 
-    pub(super) async fn health(&self) -> Result<HealthClient<Channel>, Stop> {
-        Ok(HealthClient::new(self.channel().await?))
+    pub(super) async fn health(&self) -> Result<HealthClient<Calls>, Stop> {
+        Ok(HealthClient::new(self.calls().await?))
     }
 
     /// A request whose deadline the server knows.
@@ -95,14 +106,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_http_address_is_taken() {
-        for good in ["http://127.0.0.1:50051", "http://[::1]:1", "http://host/"] {
+    fn only_an_http_address_is_taken() {
+        for good in [
+            "https://host:1",
+            "http://127.0.0.1:50051",
+            "http://[::1]:1",
+            "http://host/",
+        ] {
             assert!(endpoint(good).is_ok(), "{good}");
         }
         for (bad, said) in [
             ("", "want"),
             ("localhost:50051", "want `http://"),
-            ("https://host:1", "no TLS yet"),
             ("ftp://host", "want `http://"),
             ("http://me:secret@host", "nothing more"),
             ("http://host/path", "nothing more"),

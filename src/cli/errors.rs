@@ -10,6 +10,7 @@ use super::{DEFAULT_SERVER, text};
 use crate::grpc::proto::v1;
 
 mod advice;
+mod tls;
 
 /// Violations that are shown; a server sends at most 16.
 const MAX_VIOLATIONS: usize = 32;
@@ -31,6 +32,8 @@ pub(super) struct Fault {
     retry_after: Option<Duration>,
     /// The operation that this call followed, when its id was known.
     follows: Option<String>,
+    /// The way out when TLS failed.
+    tls: Option<&'static str>,
 }
 
 /// A command on the same server, to be copied from the terminal.
@@ -52,6 +55,13 @@ pub(super) fn is_plain_id(id: &str) -> bool {
 impl Fault {
     /// Nobody answers at the address.
     pub(super) fn no_connection(server: &str, error: &tonic::transport::Error) -> Self {
+        if let Some((told, way)) = tls::told(error) {
+            let fault = Self::local(Code::Unavailable, format!("cannot connect to {server}: {told}"));
+            return Self {
+                tls: Some(way),
+                ..fault
+            };
+        }
         // The deepest cause says most: `Connection refused`.
         let mut cause: &dyn std::error::Error = error;
         while let Some(deeper) = cause.source() {
@@ -100,6 +110,7 @@ impl Fault {
             violations: Vec::new(),
             retry_after: None,
             follows: None,
+            tls: None,
         }
     }
 
@@ -157,6 +168,14 @@ impl From<&Status> for Fault {
         let expired = status.code() == Code::Cancelled && status.message() == "Timeout expired";
         // A status with a cause is the channel's own: no server said it. Its words are HTTP/2's.
         let lost = !expired && details.error_info().is_none() && std::error::Error::source(status).is_some();
+        let tls = std::error::Error::source(status).filter(|_| lost).and_then(tls::told);
+        if let Some((told, way)) = tls {
+            let message = format!("the connection to the server was refused: {told}");
+            return Self {
+                tls: Some(way),
+                ..Self::local(Code::Unavailable, message)
+            };
+        }
         let (code, message) = match status.message() {
             message if expired => (Code::DeadlineExceeded, message.to_owned()),
             message if lost => (

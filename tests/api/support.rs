@@ -6,7 +6,7 @@ pub(crate) use std::{path::Path, sync::Arc};
 use model_control::{
     app::App,
     backend::Backend,
-    config::Server,
+    config::{Access, Server},
     engines::{Engine, Entry, Setup},
     model::Digest,
 };
@@ -64,7 +64,7 @@ impl Plan {
             state_dir: state.path().to_owned(),
             model_roots: vec![],
             allow_unauthenticated: false,
-            access: config::Access::default(),
+            access: Access::default(),
             max_connections: 64,
             max_streams: 200,
             max_message_bytes: 64 << 10,

@@ -9,6 +9,7 @@ impl Fault {
     pub(super) fn advice(&self, server: &str) -> Vec<String> {
         let run = |words: &str| format!("`{}`", command(server, words));
         let mut ways = match self.reason.as_str() {
+            "" if self.tls.is_some() => self.tls.map(str::to_owned).into_iter().collect(),
             "" => self.advice_without_reason(server),
             "OPERATION_CONFLICT" => match self.metadata.get("operationId").filter(|id| is_plain_id(id)) {
                 Some(id) => vec![
@@ -37,6 +38,12 @@ impl Fault {
                 vec!["the server pulls only from registries that it was started with: `--allow-registry=HOST`".to_owned()]
             }
             "DIGEST_PIN_MISMATCH" => vec!["leave `--digest` out to take what is there, or give the digest that is wanted".to_owned()],
+            "CREDENTIALS_MISSING" => vec![
+                "give your token: `--token-file` or MODEL_CONTROL_CLIENT_TOKEN_FILE".to_owned(),
+                "or your certificate: `--tls-cert-file` and `--tls-key-file`".to_owned(),
+            ],
+            "CREDENTIALS_INVALID" => vec!["ask the server's operator for a token or certificate that holds".to_owned()],
+            "NOT_ALLOWED" => vec!["ask the server's operator for the right to do this".to_owned()],
             "DISK_FULL" => vec!["free room on the disk of the backend's store, then try again".to_owned()],
             "DEADLINE_EXCEEDED" => vec![
                 format!("the work goes on in the server: {}", run("operations list")),

@@ -114,13 +114,60 @@ fn all_problems_of_flags_and_file_are_told_together_and_in_order() {
         .load(&["--listen=0.0.0.0:50051", "--health-listen=0.0.0.0:50051"])
         .unwrap_err();
     let expected = "\
---listen 0.0.0.0:50051: whoever reaches this address could call the service. Listen on a loopback address, or give \
---allow-unauthenticated to accept that; token files and TLS come in a later version
+--listen 0.0.0.0:50051: whoever reaches this address could call the service. Give --token-file, or --tls-client-ca-file, \
+listen on a loopback address, or give --allow-unauthenticated to accept that
 --health-listen is the same address as --listen, which serves health as well: leave it out
 configs.yaml:4: entry `a`: unknown flag `--modle`: did you mean `--model`?
 configs.yaml:5: entry `#2`: must be a map with `name`, `framework` and `backend_argv`
 configs.yaml:6: entry `a`: the name is taken by the entry in line 1";
     assert_eq!(told, expected);
+}
+
+#[test]
+fn who_may_call_is_said_without_contradiction() {
+    let fixture = Fixture::new(None);
+    let told = |flags: &[&str]| fixture.load(flags).err().unwrap_or_default();
+    for (flags, said) in [
+        (vec!["--tls-cert-file=c"], "--tls-cert-file: needs --tls-key-file"),
+        (vec!["--tls-key-file=k"], "--tls-key-file: needs --tls-cert-file"),
+        (
+            vec!["--tls-client-ca-file=a"],
+            "--tls-client-ca-file: needs --tls-cert-file",
+        ),
+        (
+            vec!["--tls-client-scopes=a=read"],
+            "--tls-client-scopes: needs --tls-client-ca-file",
+        ),
+        (
+            vec!["--token-file=t", "--allow-unauthenticated"],
+            "--allow-unauthenticated contradicts",
+        ),
+        (
+            vec![
+                "--tls-cert-file=c",
+                "--tls-key-file=k",
+                "--tls-client-ca-file=a",
+                "--tls-client-scopes=a=read,a=control",
+            ],
+            "`a` is listed twice",
+        ),
+    ] {
+        assert!(told(&flags).contains(said), "{flags:?}: {}", told(&flags));
+    }
+    let config = fixture.load(&["--listen=0.0.0.0:1", "--token-file=t"]).unwrap();
+    assert_eq!(config.server.access.token_file, Some(fixture.folders.working.join("t")));
+    assert!(
+        warnings(&config)
+            .iter()
+            .any(|warning| warning.contains("in plain text"))
+    );
+    let tls = ["--listen=0.0.0.0:1", "--tls-cert-file=c", "--tls-key-file=k"];
+    assert!(
+        told(&tls).contains("--token-file"),
+        "a certificate of ours says nothing of callers"
+    );
+    let config = fixture.load(&[&tls[..], &["--token-file=t"]].concat()).unwrap();
+    assert_eq!(warnings(&config).len(), 0, "{:?}", warnings(&config));
 }
 
 #[test]
@@ -254,6 +301,11 @@ server:
   probe_interval: 5s # default
   drain_delay: 2s # default
   drain_timeout: 20s # default
+  tls_cert_file: null # default
+  tls_key_file: null # default
+  tls_client_ca_file: null # default
+  tls_client_scopes: [] # default
+  token_file: null # default
   allow_registries: [\"registry.ollama.ai\", \"hf.co\"] # default
   registry_auth_file: null # default
   registry_ca_file: null # default
