@@ -32,6 +32,8 @@ pub(super) struct Fault {
     retry_after: Option<Duration>,
     /// The operation that this call followed, when its id was known.
     follows: Option<String>,
+    /// The connection broke, as it also does when the server refuses a certificate or wants TLS.
+    lost: bool,
     /// The way out when TLS failed.
     tls: Option<&'static str>,
 }
@@ -110,6 +112,7 @@ impl Fault {
             violations: Vec::new(),
             retry_after: None,
             follows: None,
+            lost: false,
             tls: None,
         }
     }
@@ -184,7 +187,10 @@ impl From<&Status> for Fault {
             ),
             message => (status.code(), message.to_owned()),
         };
-        let mut fault = Self::local(code, message);
+        let mut fault = Self {
+            lost,
+            ..Self::local(code, message)
+        };
         if fault.message.is_empty() {
             code.description().clone_into(&mut fault.message);
         }

@@ -220,8 +220,9 @@ impl<T: FromFiles> Kept<T> {
         }
         match contents.and_then(|contents| T::read(&self.files, &contents)) {
             Ok(value) => {
+                let value = Arc::new(value);
+                self.current.store(Arc::clone(&value));
                 value.tell();
-                self.current.store(Arc::new(value));
                 true
             }
             Err(problem) => {

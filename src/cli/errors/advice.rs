@@ -71,6 +71,17 @@ impl Fault {
     /// What did not come from a server of this API: no connection, a broken one, another program's answer.
     fn advice_without_reason(&self, server: &str) -> Vec<String> {
         match self.code {
+            // The reason of a refusal comes too late in TLS 1.3: the connection stood already.
+            "UNAVAILABLE" if self.lost && server.starts_with("https:") => vec![
+                "if the server wants a client certificate: `--tls-cert-file` and `--tls-key-file`, of an authority that it \
+                 trusts"
+                    .to_owned(),
+                format!("is `model-control serve` running at {server}?"),
+            ],
+            "UNAVAILABLE" if self.lost => vec![
+                format!("is `model-control serve` running at {server}?"),
+                "if it wants TLS: `--server https://HOST:PORT`".to_owned(),
+            ],
             "UNAVAILABLE" | "UNKNOWN" => vec![
                 format!("is `model-control serve` running at {server}?"),
                 "another address: `--server` or MODEL_CONTROL_CLIENT_SERVER".to_owned(),
