@@ -199,13 +199,13 @@ async fn changed_files_are_found_without_being_asked_for_and_said_once() {
     );
     assert_eq!(serial(service.address, &authority).await, first.serial);
     exchange(&second, &second.key);
-    service.said("the files of TLS changed").await;
+    service.said("new connections use them").await;
     assert_eq!(serial(service.address, &authority).await, second.serial);
     exchange(&old, &old.key);
     service.said("the server's certificate has expired").await;
     let log = service.log();
     assert_eq!(log.matches("cannot be used: the former").count(), 1, "{log}");
-    assert_eq!(log.matches("the files of TLS changed").count(), 2, "{log}");
+    assert_eq!(log.matches("new connections use them").count(), 2, "{log}");
     assert!(!log.contains("token-of-") && !log.contains("PRIVATE KEY"), "{log}");
 }
 
