@@ -25,7 +25,7 @@ mod tokens;
 pub(super) struct Refused {
     /// Whose, when that is known.
     pub(super) name: Option<String>,
-    pub(super) failure: Failure,
+    pub(super) failure: Box<Failure>,
     /// The method changes something.
     pub(super) control: bool,
 }
@@ -51,7 +51,7 @@ impl Credentials {
         }
         let refused = |name, reason, message: &str| Refused {
             name,
-            failure: Failure::new(reason, message),
+            failure: Box::new(Failure::new(reason, message)),
             control: need == Need::Control,
         };
         let (name, scopes) = match (tokens, first, tls, certificate) {

@@ -22,7 +22,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use super::authority::Pair;
 
 /// No test waits longer for anything: it fails then.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 pub(crate) const TOKENS: &str = "\
 - {name: ichat, token: token-of-ichat-0001, scopes: [read, control]}

@@ -24,7 +24,7 @@ struct Name {
 pub(super) struct Dates {
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
-    /// In hexadecimal.
+    /// In hexadecimal, byte for byte.
     pub(super) serial: String,
 }
 
@@ -37,11 +37,7 @@ pub(super) fn dates(der: &[u8]) -> Option<Dates> {
     Some(Dates {
         not_before: time(validity.not_before.timestamp()),
         not_after: time(validity.not_after.timestamp()),
-        serial: certificate
-            .raw_serial()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        serial: certificate.raw_serial_as_string(),
     })
 }
 

@@ -17,10 +17,10 @@ fn wrong(text: &str) -> String {
 
 #[test]
 fn a_token_is_found_by_itself_and_by_its_digest() {
-    let digest: String = Sha256::digest("another-long-token")
+    let digest = Sha256::digest("another-long-token");
+    let digest = digest
         .iter()
-        .map(|b| format!("{b:02X}"))
-        .collect();
+        .fold(String::new(), |hex, byte| hex + &format!("{byte:02X}"));
     let text = format!(
         "- name: ichat\n  token: {SECRET}\n  scopes: [read, control]\n- {{name: board, sha256: \"{digest}\", scopes: [read]}}\n"
     );
