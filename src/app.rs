@@ -169,7 +169,7 @@ impl App {
             source,
         } = self;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(credentials.keep(stop.clone()));
+        tasks.spawn(Arc::clone(&credentials).keep(stop.clone()));
         tasks.spawn(api.run());
         if let Some(health) = health {
             tasks.spawn(health.run());
@@ -188,7 +188,12 @@ impl App {
         // An engine that a reload takes away lives no longer than its work.
         drop(setup);
         if let Some((source, asked)) = source {
-            let reload = Reload { source, asked, keepers };
+            let reload = Reload {
+                source,
+                asked,
+                credentials: Arc::clone(&credentials),
+                keepers,
+            };
             tasks.spawn(reload.run(stop.clone()));
         }
 

@@ -17,6 +17,7 @@ use super::keepers::Keepers;
 use crate::{
     config::{self, Config, Errors, Source},
     engines::{self, BuildError, Setup},
+    grpc::Credentials,
     model::{Digest, Failure, Reason},
     telemetry::Chain,
 };
@@ -30,6 +31,8 @@ pub(super) struct Reload {
     pub(super) source: Source,
     /// Asked for by a signal.
     pub(super) asked: Arc<Notify>,
+    /// They look for themselves whether their files have changed; a signal makes them look at once.
+    pub(super) credentials: Arc<Credentials>,
     pub(super) keepers: Keepers,
 }
 
@@ -71,6 +74,8 @@ impl Reload {
                 () = self.asked.notified() => {
                     tracing::info!("a reload of the configuration was asked for");
                     self.reload(false).await;
+                    // What is wrong with them has been logged.
+                    let _right = self.credentials.reload().await;
                 }
                 _ = looks.tick() => {
                     let now = Stamp::of(&file);

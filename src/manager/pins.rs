@@ -10,8 +10,9 @@ use super::{
     restart::{self, Again},
 };
 use crate::{
-    engines::{Engine, Entry, Pin},
-    model::{KeepAlive, ModelName, RunState, Running},
+    config::Ensure,
+    engines::{Desired, Engine, Entry, Pin},
+    model::{KeepAlive, Level, ModelName, RunState, Running},
     operation::OnDisconnect,
 };
 
@@ -20,6 +21,8 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// After a load that failed, doubled up to the last: an engine that cannot take the model is not worn out.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LAST_RETRY: Duration = Duration::from_mins(2);
+
+const GONE: &str = "it was not in memory";
 
 /// What came of a look.
 enum Held {
@@ -67,22 +70,36 @@ async fn hold(manager: &Manager, entry: &Entry, engine: &Engine) -> Held {
     };
     let mut held = true;
     for (name, pin) in pins {
-        if let Some(why) = lost(&name, &running) {
-            if matches!(restart::again(engine, &name), Again::Not { .. }) {
-                held = false;
-                continue;
-            }
-            tracing::info!(model.name = %name, backend.name = entry.name, why, "a pinned model is loaded again");
-            held &= load(manager, entry, name, pin).await;
+        let Some(why) = lost(&name, &running) else { continue };
+        // Its own keeper brings back what the configuration wants in memory.
+        if why == GONE && configured(manager, engine, &name) {
+            continue;
         }
+        if matches!(restart::again(engine, &name), Again::Not { .. }) {
+            held = false;
+            continue;
+        }
+        tracing::info!(model.name = %name, backend.name = entry.name, why, "a pinned model is loaded again");
+        held &= load(manager, entry, name, pin).await;
     }
     if held { Held::All } else { Held::Lost }
+}
+
+/// Whether a model is kept in memory by the configuration.
+fn configured(manager: &Manager, engine: &Engine, name: &ModelName) -> bool {
+    let kept = |desired: &Desired| {
+        let spec = &desired.spec;
+        spec.name == *name && spec.level > Level::OnDisk && spec.ensure == Ensure::Startup
+    };
+    let setup = manager.setup();
+    let mut entries = setup.supported().filter(|(_, other)| other.is(engine));
+    entries.any(|(entry, _)| entry.desired.iter().any(kept))
 }
 
 /// Why a pinned model must be loaded again.
 fn lost(name: &ModelName, running: &[Running]) -> Option<&'static str> {
     match running.iter().find(|running| running.is(name)) {
-        None => Some("it was not in memory"),
+        None => Some(GONE),
         Some(running) if running.state != RunState::Ready => None,
         Some(running) if running.expire_time.is_some() => Some("another client had shortened its stay"),
         Some(_) => None,

@@ -62,8 +62,14 @@ impl Prober {
                     format!("no answer within {} seconds", PROBE_TIMEOUT.as_secs()),
                 )
             };
+            let before = Arc::clone(&self.seen.running);
             self.note(probed.unwrap_or_else(|_| Err(late())));
             self.publisher.publish(&self.engine, &self.seen);
+            let stays = |old: &Running| self.seen.running.iter().any(|running| running.is(&old.name));
+            if !before.iter().all(stays) {
+                // Who keeps models in memory learns of one that is gone, after those who use it.
+                changed.notify_waiters();
+            }
             // Jitter of a tenth keeps probes of many services apart.
             let wait = self.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
             let departed = async {
@@ -111,11 +117,6 @@ impl Prober {
         let running = if running == *self.seen.running {
             Arc::clone(&self.seen.running)
         } else {
-            let stays = |old: &Running| running.iter().any(|running| running.is(&old.name));
-            if !self.seen.running.iter().all(stays) {
-                // Who keeps models in memory learns of one that is gone.
-                self.changed.notify_waiters();
-            }
             Arc::new(running)
         };
         Ok(Seen {
