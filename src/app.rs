@@ -91,11 +91,12 @@ impl App {
     pub async fn with_setup(settings: Server, setup: Arc<Setup>) -> Result<Self, StartError> {
         let roots = Roots::new(&settings.model_roots)?;
         let credentials = Arc::new(Credentials::load(&settings.access).map_err(StartError::Credentials)?);
-        let operations = Operations::new(Limits {
+        let limits = Limits {
             running: settings.max_operations,
             ended: settings.keep_operations,
             ended_for: settings.keep_operations_for,
-        });
+        };
+        let (operations, opening) = Operations::recorded(limits, &settings.state_dir);
         let changed = Arc::new(Notify::new());
         let manager = Manager::new(Arc::clone(&setup), operations, roots, Arc::clone(&changed));
         let publisher = readiness::Publisher::new(&setup);
@@ -118,6 +119,8 @@ impl App {
             }
             None => None,
         };
+        // After all that can fail, and before the first call is answered.
+        manager.resume(opening).await;
         Ok(Self {
             settings,
             setup,
@@ -241,6 +244,8 @@ async fn stop_in_order(
         let _said = tokio::time::timeout(GOODBYE, tasks.wait()).await.is_ok();
     };
     let in_time = tokio::time::timeout(settings.drain_timeout, drained).await.is_ok();
+    // What still runs is our successor's.
+    manager.operations().close_journal().await;
 
     // 6. What is left is cut.
     ends.kill.cancel();

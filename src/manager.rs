@@ -26,6 +26,7 @@ mod error;
 mod execute;
 mod follow;
 mod import;
+mod intent;
 pub mod list;
 mod look;
 mod memory;
@@ -34,6 +35,7 @@ mod plan;
 pub mod reload;
 pub mod request;
 mod restart;
+mod resume;
 mod target;
 mod task;
 pub mod work;
@@ -41,6 +43,7 @@ pub mod work;
 pub use self::{
     change::Changed,
     ensure::Ensured,
+    intent::Intent,
     list::Listed,
     look::{RunningModel, RunningModels, Shown},
     work::{Label, ModelEnded, ModelOperations, ModelStatus, ModelSubscription, ModelView, OperationKind, Outcome},

@@ -13,18 +13,29 @@
 //! is being cancelled; who comes in between waits for its end and starts anew.
 //!
 //! A subscriber that is slow misses snapshots, and holds nobody up: the newest value is kept, nothing is queued.
+//!
+//! With a journal an operation outlives the process too: the ended ones are known again after a restart, and those that ran
+//! are handed to whoever can go on with them. What that needs is part of an [`Order`]: its intent.
 
-use std::{fmt, hash::Hash, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    hash::Hash,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+    time::SystemTime,
+};
 
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 mod driver;
+mod journal;
+mod kept;
 mod report;
 mod subscription;
 mod table;
 
-pub use self::{report::Reporter, subscription::Subscription, table::Operations};
+pub use self::{journal::Opening, kept::Later, report::Reporter, subscription::Subscription, table::Operations};
 
 /// The types of one kind of work.
 pub trait Work: Send + Sync + Sized + 'static {
@@ -32,14 +43,16 @@ pub trait Work: Send + Sync + Sized + 'static {
     type Key: Clone + Eq + Hash + fmt::Debug + Send + Sync;
     /// What two callers must agree on to share an operation.
     type Content: Send + Sync;
+    /// What is needed to do it again after a restart. It is written as it is by then: callers who join may have changed it.
+    type Intent: Serialize + DeserializeOwned + Send + Sync;
     /// What describes it to people.
-    type Label: Clone + fmt::Debug + Send + Sync;
+    type Label: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync;
     /// How far it has come: a complete value.
-    type Progress: Clone + Send + Sync;
+    type Progress: Clone + Serialize + DeserializeOwned + Send + Sync;
     /// What came of it.
-    type Outcome: Clone + Send + Sync;
+    type Outcome: Clone + Serialize + DeserializeOwned + Send + Sync;
     /// Why nothing came of it.
-    type Failure: Clone + Send + Sync;
+    type Failure: Clone + Serialize + DeserializeOwned + Send + Sync;
 
     /// What becomes of a caller who wants `new` while `running` runs on the same key. Called under the table's lock: it may
     /// note in `running` what the new caller wants beyond it.
@@ -74,6 +87,8 @@ pub struct Order<W: Work> {
     pub label: W::Label,
     /// What two callers must agree on.
     pub content: W::Content,
+    /// What is needed to do it again.
+    pub intent: W::Intent,
     /// What the caller's leaving does.
     pub on_disconnect: OnDisconnect,
     /// Before anything was done.
@@ -183,16 +198,45 @@ pub struct Limits {
     pub ended_for: std::time::Duration,
 }
 
+/// An operation that ran when the service ended, as the journal has it.
+pub struct Left<W: Work> {
+    /// Its id, which stays.
+    pub id: Uuid,
+    /// What it is.
+    pub label: W::Label,
+    /// When it was registered.
+    pub create_time: SystemTime,
+    /// What is needed to do it again; none when it was not kept, or this version does not understand it.
+    pub intent: Option<W::Intent>,
+    /// Whether a caller wanted it to go on without callers.
+    pub keep: bool,
+    /// How often it was taken up before.
+    pub taken_up: u32,
+}
+
 /// One operation: fixed facts, and the one value that changes.
 struct Record<W: Work> {
     id: Uuid,
+    /// None of one that had ended before this run.
+    place: Option<Place<W>>,
+    label: W::Label,
+    create_time: SystemTime,
+    /// How often it was taken up after a restart.
+    taken_up: u32,
+    status: watch::Sender<Status<W>>,
+    stop: report::Stop,
+}
+
+/// What an operation needs while it runs.
+struct Place<W: Work> {
     key: W::Key,
     held: Vec<W::Key>,
     content: W::Content,
-    label: W::Label,
-    create_time: SystemTime,
-    status: watch::Sender<Status<W>>,
-    stop: report::Stop,
+    intent: W::Intent,
+    /// Somebody wanted it to go on without callers.
+    keep: AtomicBool,
+    /// What the journal was last told of it.
+    written: Mutex<Option<u64>>,
 }
 
 // === impl Status ===
@@ -225,6 +269,54 @@ impl<W: Work> fmt::Debug for View<W> {
             .field("label", &self.label)
             .field("status", &self.status)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Left ===
+
+impl<W: Work> fmt::Debug for Left<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Left")
+            .field("id", &self.id)
+            .field("label", &self.label)
+            .field("taken_up", &self.taken_up)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Record ===
+
+impl<W: Work> Record<W> {
+    fn new(id: Uuid, create_time: SystemTime, order: Order<W>, taken_up: u32) -> Self {
+        let status = Status {
+            running: false,
+            progress: Arc::new(order.first),
+            ended: None,
+        };
+        let place = Place {
+            key: order.key,
+            held: order.held,
+            content: order.content,
+            intent: order.intent,
+            keep: AtomicBool::new(order.on_disconnect == OnDisconnect::Keep),
+            written: Mutex::new(None),
+        };
+        Self {
+            id,
+            place: Some(place),
+            label: order.label,
+            create_time,
+            taken_up,
+            status: watch::Sender::new(status),
+            stop: report::Stop::default(),
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &W::Key> {
+        let place = self.place.as_ref();
+        place
+            .into_iter()
+            .flat_map(|place| std::iter::once(&place.key).chain(&place.held))
     }
 }
 

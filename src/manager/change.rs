@@ -8,13 +8,14 @@ use uuid::Uuid;
 use super::{
     Label, Manager, ModelSubscription, OperationKind, Outcome, error,
     follow::{self, At, Progress, QUESTION, Stop},
+    intent::{Change, Intent},
     request,
-    work::{Change, Content, ModelReporter, ModelWork, first},
+    work::{Content, ModelReporter, ModelWork, first},
 };
 use crate::{
     backend::{CopySpec, Error, Kind, PushSpec},
     engines::{Engine, Entry},
-    model::{Capability, Failure, ModelName, Phase, Unloaded},
+    model::{Capability, Failure, ModelInfo, ModelName, Phase, Snapshot, Unloaded},
     operation::{End, OnDisconnect, Order, Refused},
 };
 
@@ -32,11 +33,15 @@ pub struct Changed {
 
 /// One change, resolved.
 #[derive(Debug, Clone)]
-struct Job {
-    entry: Arc<Entry>,
-    engine: Engine,
-    name: ModelName,
-    change: Change,
+pub(super) struct Job {
+    pub(super) entry: Arc<Entry>,
+    pub(super) engine: Engine,
+    pub(super) name: ModelName,
+    pub(super) change: Change,
+    /// Although the configuration wants the model.
+    pub(super) force: bool,
+    /// A restart interrupted it: what it finds done is its own work.
+    pub(super) again: bool,
 }
 
 // === impl Manager ===
@@ -48,12 +53,9 @@ impl Manager {
             allow_missing: request.allow_missing,
             unload: request.unload,
         };
-        let job = self.change(&request.backend, request.model, change)?;
-        job.require(Capability::Delete)?;
-        let wanted = job.entry.desired.iter().any(|desired| desired.spec.name == job.name);
-        if wanted && !request.force {
-            return Err(error::configured(&job.entry.name, &job.name));
-        }
+        let mut job = self.change(&request.backend, request.model, change)?;
+        job.force = request.force;
+        job.permit()?;
         for _ in 0..CANCELS {
             // Before anything is cancelled; the operation looks again.
             if !request.unload && job.in_memory().await? {
@@ -79,10 +81,7 @@ impl Manager {
             replace: request.replace,
         };
         let job = self.change(&request.backend, request.destination, change)?;
-        job.require(Capability::Copy)?;
-        if let Some(why) = job.name.reserved() {
-            return Err(error::reserved("destination", &job.name, why));
-        }
+        job.permit()?;
         ended(self.begin(&job, OnDisconnect::Keep).await.map_err(error::refused)?).await
     }
 
@@ -90,14 +89,14 @@ impl Manager {
     pub async fn push(&self, request: request::Push) -> Result<ModelSubscription, Failure> {
         let insecure = request.insecure;
         let job = self.change(&request.backend, request.model, Change::Push { insecure })?;
-        job.require(Capability::Push)?;
+        job.permit()?;
         self.begin(&job, request.on_disconnect).await.map_err(error::refused)
     }
 
     /// Takes a model out of memory and unpins it.
     pub async fn unload(&self, request: request::Unload) -> Result<Changed, Failure> {
         let job = self.change(&request.backend, request.model, Change::Unload)?;
-        job.require(Capability::Unload)?;
+        job.permit()?;
         for _ in 0..CANCELS {
             match self.begin(&job, OnDisconnect::Keep).await {
                 Err(Refused::Conflict { id, .. }) if self.loads(id) => {
@@ -116,27 +115,13 @@ impl Manager {
             engine,
             name,
             change,
+            force: false,
+            again: false,
         })
     }
 
     async fn begin(&self, job: &Job, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Refused<Label>> {
-        let key = |name: &ModelName| (job.engine.id.clone(), name.clone());
-        let held = match &job.change {
-            Change::Copy { source, .. } => vec![key(source)],
-            _ => Vec::new(),
-        };
-        let order = Order {
-            key: key(&job.name),
-            held,
-            label: Label {
-                kind: job.change.kind(),
-                backend: job.entry.name.clone(),
-                name: job.name.clone(),
-            },
-            content: Content::Change(job.change.clone()),
-            on_disconnect,
-            first: first(),
-        };
+        let order = job.order(on_disconnect, first());
         let (manager, job) = (self.clone(), job.clone());
         let work = |reporter| run(manager, job, reporter);
         self.operations().join_or_start(order, work).await
@@ -165,7 +150,7 @@ async fn ended(mut following: ModelSubscription) -> Result<Changed, Failure> {
     Ok(Changed { id, outcome })
 }
 
-async fn run(manager: Manager, job: Job, reporter: ModelReporter) -> End<ModelWork> {
+pub(super) async fn run(manager: Manager, job: Job, reporter: ModelReporter) -> End<ModelWork> {
     let progress = Progress::begin(reporter);
     let done = match &job.change {
         Change::Delete { allow_missing, unload } => job.delete(*allow_missing, *unload, &progress).await,
@@ -180,6 +165,52 @@ async fn run(manager: Manager, job: Job, reporter: ModelReporter) -> End<ModelWo
 // === impl Job ===
 
 impl Job {
+    /// Fails when it must not be done, or the engine cannot.
+    pub(super) fn permit(&self) -> Result<(), Failure> {
+        match &self.change {
+            Change::Delete { .. } => {
+                self.require(Capability::Delete)?;
+                let wanted = self.entry.desired.iter().any(|desired| desired.spec.name == self.name);
+                if wanted && !self.force {
+                    return Err(error::configured(&self.entry.name, &self.name));
+                }
+                Ok(())
+            }
+            Change::Copy { .. } => {
+                self.require(Capability::Copy)?;
+                let reserved = self.name.reserved();
+                reserved.map_or(Ok(()), |why| Err(error::reserved("destination", &self.name, why)))
+            }
+            Change::Push { .. } => self.require(Capability::Push),
+            Change::Unload => self.require(Capability::Unload),
+        }
+    }
+
+    /// What its operation is begun with.
+    pub(super) fn order(&self, on_disconnect: OnDisconnect, first: Snapshot) -> Order<ModelWork> {
+        let key = |name: &ModelName| (self.engine.id.clone(), name.clone());
+        let held = match &self.change {
+            Change::Copy { source, .. } => vec![key(source)],
+            _ => Vec::new(),
+        };
+        Order {
+            key: key(&self.name),
+            held,
+            label: Label {
+                kind: self.change.kind(),
+                backend: self.entry.name.clone(),
+                name: self.name.clone(),
+            },
+            content: Content::Change(self.change.clone()),
+            intent: Intent::Change {
+                change: self.change.clone(),
+                force: self.force,
+            },
+            on_disconnect,
+            first,
+        }
+    }
+
     async fn delete(&self, allow_missing: bool, unload: bool, progress: &Progress) -> Result<Outcome, Stop> {
         let backend = &self.engine.backend;
         if progress.unless_stopped(self.in_memory()).await? {
@@ -196,7 +227,7 @@ impl Job {
             Ok(freed) => Some(freed),
             Err(Error {
                 kind: Kind::NotFound, ..
-            }) if allow_missing => None,
+            }) if allow_missing || self.again => None,
             Err(error) => return Err(self.at().failed(&error).into()),
         };
         progress.enter(Phase::Verifying);
@@ -216,6 +247,14 @@ impl Job {
             destination: self.name.clone(),
             replace,
         };
+        if self.again
+            && let Some(model) = self.copied(source).await?
+        {
+            return Ok(Outcome {
+                model: Some(model),
+                ..Outcome::default()
+            });
+        }
         progress.enter(Phase::Writing);
         let copied = self.engine.backend.copy(&spec).await;
         copied.map_err(|error| self.at().failed(&error))?;
@@ -227,6 +266,17 @@ impl Job {
             changed: true,
             ..Outcome::default()
         })
+    }
+
+    /// The model of the second name, when it is the source's already.
+    async fn copied(&self, source: &ModelName) -> Result<Option<ModelInfo>, Failure> {
+        let backend = &self.engine.backend;
+        let there = self.ask(backend.inspect(&self.name)).await?;
+        let source = self.ask(backend.inspect(source)).await?;
+        let digest = source.map(|source| source.digest.clone());
+        Ok(there
+            .filter(|there| Some(&there.digest) == digest.as_ref())
+            .map(|there| (*there).clone()))
     }
 
     async fn push(&self, insecure: bool, progress: &Progress) -> Result<Outcome, Stop> {
@@ -254,6 +304,9 @@ impl Job {
         progress.enter(Phase::Unloading);
         let known = progress.unless_stopped(self.ask(backend.inspect(&self.name))).await?;
         if known.is_none() && !self.in_memory().await? {
+            if self.again {
+                return Ok(Outcome::default());
+            }
             return Err(error::model_not_found(&self.entry.name, &self.name).into());
         }
         let unloaded = self.leave_memory(progress).await?;

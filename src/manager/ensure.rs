@@ -5,10 +5,7 @@ use super::{
     task::Task,
     work::{OperationKind, first},
 };
-use crate::{
-    model::Failure,
-    operation::{OnDisconnect, Order},
-};
+use crate::{model::Failure, operation::OnDisconnect};
 
 /// What EnsureReady comes to.
 #[derive(Debug)]
@@ -76,14 +73,7 @@ impl Manager {
     }
 
     async fn start(&self, task: Task, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Failure> {
-        let order = Order {
-            key: task.key(),
-            held: Vec::new(),
-            label: task.label(),
-            content: task.content(),
-            on_disconnect,
-            first: first(),
-        };
+        let order = task.order(on_disconnect, first());
         let manager = self.clone();
         let job = |reporter| execute::run(manager, task, reporter);
         let started = self.operations().join_or_start(order, job).await;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::Label;
 use crate::{
     backend::{self, Kind},
@@ -248,4 +250,13 @@ fn short(text: &str) -> String {
         .take(64)
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// An operation that a restart interrupted for good. `why` goes on from "and".
+pub(super) fn interrupted(id: Uuid, label: &Label, why: &str) -> Failure {
+    let message = format!("operation {id} was interrupted by a restart of the service, and {why}");
+    Failure::new(Reason::Interrupted, message)
+        .with("operationId", id)
+        .with("backend", &label.backend)
+        .with("model", &label.name)
 }

@@ -43,6 +43,8 @@ pub(super) struct At<'a> {
 pub(super) struct Progress {
     reporter: ModelReporter,
     start: Instant,
+    /// Of an operation that was taken up again.
+    before: Duration,
 }
 
 /// How the operation ends, told to the log.
@@ -96,9 +98,11 @@ impl Progress {
     /// Of a job that begins now.
     pub(super) fn begin(reporter: ModelReporter) -> Self {
         reporter.running();
+        let before = reporter.look(|snapshot| snapshot.elapsed);
         Self {
             reporter,
             start: Instant::now(),
+            before,
         }
     }
 
@@ -111,7 +115,7 @@ impl Progress {
     }
 
     pub(super) fn report(&self, event: Event) {
-        let at = self.start.elapsed();
+        let at = self.before + self.start.elapsed();
         if let Event::Entered(phase) = &event
             && self.reporter.look(|snapshot| snapshot.phase.name() != phase.name())
         {

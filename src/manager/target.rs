@@ -2,10 +2,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{KeepAlive, Level, LoadOptions};
 
 /// What one caller wants of a model that is on disk.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Aim {
     /// How ready.
     pub(super) level: Level,

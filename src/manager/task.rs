@@ -4,14 +4,17 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     Label, Manager, OperationKind,
+    intent::{Intent, Source},
     plan::{Origin, Wanted},
     request,
     target::{Aim, Target},
-    work::Content,
+    work::{Content, ModelWork},
 };
 use crate::{
+    config,
     engines::{Engine, EngineId, Entry},
-    model::{Capability, Digest, Failure, ImportOptions, KeepAlive, Level, LoadOptions, ModelName, Reason},
+    model::{Capability, Digest, Failure, ImportOptions, KeepAlive, Level, LoadOptions, ModelName, Reason, Snapshot},
+    operation::{OnDisconnect, Order},
 };
 
 /// Resolved work on one model.
@@ -193,7 +196,7 @@ impl Task {
     }
 
     /// Fails when the name must not be given to a new model.
-    fn refuse_reserved(&self) -> Result<(), Failure> {
+    pub(super) fn refuse_reserved(&self) -> Result<(), Failure> {
         let Some(why) = self.name.reserved() else { return Ok(()) };
         let failure = Failure::new(
             Reason::ModelNameInvalid,
@@ -227,7 +230,7 @@ impl Task {
     }
 
     /// What another caller must want too, to share the operation.
-    pub(super) fn content(&self) -> Content {
+    fn content(&self) -> Content {
         match &self.from {
             From::Registry { insecure } => Content::Registry {
                 digest: self.digest.clone(),
@@ -250,13 +253,71 @@ impl Task {
         }
     }
 
+    /// What its operation is begun with.
+    pub(super) fn order(&self, on_disconnect: OnDisconnect, first: Snapshot) -> Order<ModelWork> {
+        Order {
+            key: self.key(),
+            held: Vec::new(),
+            label: self.label(),
+            content: self.content(),
+            intent: self.intent(),
+            on_disconnect,
+            first,
+        }
+    }
+
+    /// What is needed to do it again. It follows the target.
+    fn intent(&self) -> Intent {
+        let source = match &self.from {
+            From::Registry { insecure } => Source::Registry { insecure: *insecure },
+            From::Path { path, options, replace } => match path {
+                Path::Caller(path) => Source::Path {
+                    path: path.clone(),
+                    options: options.clone(),
+                    replace: *replace,
+                },
+                Path::Operator(_) => Source::Configured {
+                    options: options.clone(),
+                },
+            },
+            From::Present => Source::Present,
+        };
+        Intent::Bring {
+            source,
+            digest: self.digest.clone(),
+            target: Arc::clone(&self.target),
+        }
+    }
+
     /// What describes it to people.
-    pub(super) fn label(&self) -> Label {
+    fn label(&self) -> Label {
         Label {
             kind: self.kind,
             backend: self.entry.name.clone(),
             name: self.name.clone(),
         }
+    }
+}
+
+// === impl From ===
+
+impl From {
+    /// As it was asked before a restart; none when the path is not configured any more.
+    pub(super) fn again(source: Source, configured: Option<&config::Desired>) -> Option<Self> {
+        Some(match source {
+            Source::Registry { insecure } => Self::Registry { insecure },
+            Source::Path { path, options, replace } => Self::Path {
+                path: Path::Caller(path),
+                options,
+                replace,
+            },
+            Source::Configured { options } => Self::Path {
+                path: Path::Operator(configured?.path.clone()?),
+                options,
+                replace: false,
+            },
+            Source::Present => Self::Present,
+        })
     }
 }
 

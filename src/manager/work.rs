@@ -5,7 +5,10 @@ use std::{sync::Arc, time::SystemTime};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::target::Target;
+use super::{
+    intent::{Change, Intent},
+    target::Target,
+};
 use crate::{
     engines::EngineId,
     model::{
@@ -97,32 +100,6 @@ pub enum Content {
     Change(Change),
 }
 
-/// Work on a model that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Remove it.
-    Delete {
-        /// An absent one is success.
-        allow_missing: bool,
-        /// Out of memory first.
-        unload: bool,
-    },
-    /// Give it this second name.
-    Copy {
-        /// The model.
-        source: ModelName,
-        /// The name may be taken.
-        replace: bool,
-    },
-    /// Send it to its registry.
-    Push {
-        /// Plain http.
-        insecure: bool,
-    },
-    /// Out of memory.
-    Unload,
-}
-
 /// What came of an operation. Each kind tells its callers the part that they asked for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -155,6 +132,7 @@ pub struct Outcome {
 impl Work for ModelWork {
     type Key = (EngineId, ModelName);
     type Content = Content;
+    type Intent = Intent;
     type Label = Label;
     type Progress = Snapshot;
     type Outcome = Outcome;

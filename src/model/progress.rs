@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub phases: Vec<PhaseRecord>,
     /// The present phase.
     pub phase: Phase,
+    /// Of this process: nobody is told of them.
+    #[serde(skip)]
     samples: VecDeque<(Duration, u64)>,
 }
 
@@ -150,6 +152,15 @@ impl Snapshot {
             phase: Phase::Queued(1),
             samples: VecDeque::new(),
         }
+    }
+
+    /// Of an operation that is taken up by another process, for the `times`th time, `at` this long after it began. Its
+    /// sequence is above whatever the process before can have told: that one reported less than 2^32 times.
+    pub fn taken_up(start_time: SystemTime, at: Duration, times: u32, why: String) -> Self {
+        let mut snapshot = Self::new(start_time);
+        snapshot.sequence = u64::from(times) << 32;
+        snapshot.attempt = times;
+        snapshot.fold(Event::Restarted(why), at)
     }
 
     /// When it last changed.

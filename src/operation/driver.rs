@@ -9,7 +9,7 @@ use std::{
 
 use futures::FutureExt as _;
 
-use super::{End, Ended, Operations, Record, Work};
+use super::{End, Ended, Operations, Record, Why, Work, journal::Line};
 
 /// How long a job that was told to stop may take to clean up before it is dropped where it stands.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -18,7 +18,9 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 struct Registered<W: Work> {
     operations: Operations<W>,
     record: Arc<Record<W>>,
-    ended: bool,
+    /// What is to be published, while it is being recorded.
+    end: Option<Arc<Ended<W>>>,
+    published: bool,
 }
 
 /// Runs `job` to its end. The task ends when the job does, or [`STOP_GRACE`] after it was told to stop.
@@ -30,7 +32,8 @@ where
     let mut registered = Registered {
         operations,
         record: Arc::clone(&record),
-        ended: false,
+        end: None,
+        published: false,
     };
     let overdue = async {
         record.stop.wait().await;
@@ -46,7 +49,7 @@ where
             End::Stopped { continues: Some("what the engine was doing: it did not confirm that it stopped".to_owned()) }
         }
     };
-    registered.end(end);
+    registered.end(end).await;
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -60,16 +63,25 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 // === impl Registered ===
 
 impl<W: Work> Registered<W> {
-    fn end(&mut self, end: End<W>) {
-        if std::mem::replace(&mut self.ended, true) {
-            return;
+    async fn end(&mut self, end: End<W>) {
+        let (ended, line) = self.decide(end);
+        self.end = Some(ended);
+        if let (Some(journal), Some(line)) = (self.operations.journal(), line) {
+            journal.write(line).await;
         }
+        self.publish();
+    }
+
+    /// The end, and what the journal is told of it: nothing when the successor is to take the operation up.
+    fn decide(&self, end: End<W>) -> (Arc<Ended<W>>, Option<Line>) {
         let record = &self.record;
+        let mut stays = false;
         let (result, cancelled, continues) = match end {
             End::Done(outcome) => (Ok(outcome), false, None),
             End::Failed(failure) => (Err(failure), false, None),
             End::Stopped { continues } => {
-                let why = record.stop.why().unwrap_or(super::Why::ShuttingDown);
+                let why = record.stop.why().unwrap_or(Why::ShuttingDown);
+                stays = why == Why::ShuttingDown;
                 (Err(W::stopped(record.id, why)), true, continues)
             }
         };
@@ -79,17 +91,33 @@ impl<W: Work> Registered<W> {
             cancelled,
             continues,
         });
+        let recorded = !stays && self.operations.journal().is_some();
+        let line = recorded.then(|| record.line_of(&record.progress(), &ended));
+        (ended, line.flatten())
+    }
+
+    fn publish(&mut self) {
+        let Some(ended) = self.end.take() else { return };
+        self.published = true;
         // First out of the table, then published: see the module's documentation.
-        self.operations.retire(record);
-        record.status.send_modify(|status| status.ended = Some(ended));
+        self.operations.retire(&self.record);
+        self.record.status.send_modify(|status| status.ended = Some(ended));
     }
 }
 
 impl<W: Work> Drop for Registered<W> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.record.stop.request(super::Why::ShuttingDown);
-            self.end(End::Stopped { continues: None });
+        if self.published {
+            return;
         }
+        if self.end.is_none() {
+            self.record.stop.request(Why::ShuttingDown);
+            let (ended, line) = self.decide(End::Stopped { continues: None });
+            self.end = Some(ended);
+            if let (Some(journal), Some(line)) = (self.operations.journal(), line) {
+                journal.push(line);
+            }
+        }
+        self.publish();
     }
 }

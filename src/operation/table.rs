@@ -3,7 +3,8 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Instant, SystemTime},
 };
 
@@ -13,8 +14,9 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    End, Limits, Meeting, OnDisconnect, Order, Record, Refused, Reporter, Status, Subscription, View, Why, Work,
-    driver, report::Stop,
+    End, Limits, Meeting, OnDisconnect, Opening, Order, Record, Refused, Reporter, Status, Subscription, View, Why,
+    Work, driver,
+    journal::{Bounds, Journal},
 };
 
 /// All operations. Cheap to clone: a handle.
@@ -24,24 +26,23 @@ pub struct Operations<W: Work> {
 
 struct Inner<W: Work> {
     limits: Limits,
+    journal: Option<Journal>,
     tasks: TaskTracker,
     table: Mutex<Table<W>>,
 }
 
-struct Table<W: Work> {
-    running: HashMap<W::Key, Running<W>>,
+pub(super) struct Table<W: Work> {
+    pub(super) running: HashMap<W::Key, Running<W>>,
     /// Running and remembered ones. Ordered by age, for ids of version 7 are.
-    by_id: BTreeMap<Uuid, Arc<Record<W>>>,
+    pub(super) by_id: BTreeMap<Uuid, Arc<Record<W>>>,
     /// Oldest end first.
-    ended: VecDeque<(Instant, Uuid)>,
-    draining: bool,
+    pub(super) ended: VecDeque<(Instant, Uuid)>,
+    pub(super) draining: bool,
 }
 
-struct Running<W: Work> {
+pub(super) struct Running<W: Work> {
     record: Arc<Record<W>>,
     subscribers: usize,
-    /// Somebody wanted it to go on without callers.
-    keep: bool,
 }
 
 /// What a look under the lock found.
@@ -55,8 +56,19 @@ enum Found<W: Work> {
 // === impl Operations ===
 
 impl<W: Work> Operations<W> {
-    /// An empty table.
+    /// An empty table, which ends with the process.
     pub fn new(limits: Limits) -> Self {
+        Self::with(limits, None)
+    }
+
+    /// An empty table that is recorded in the state directory's journal. What that holds is to be
+    /// [restored](Self::restore).
+    pub fn recorded(limits: Limits, folder: &Path) -> (Self, Opening) {
+        let (journal, opening) = Journal::open(folder, Bounds::new(&limits));
+        (Self::with(limits, Some(journal)), opening)
+    }
+
+    fn with(limits: Limits, journal: Option<Journal>) -> Self {
         let table = Table {
             running: HashMap::new(),
             by_id: BTreeMap::new(),
@@ -66,6 +78,7 @@ impl<W: Work> Operations<W> {
         Self {
             inner: Arc::new(Inner {
                 limits,
+                journal,
                 tasks: TaskTracker::new(),
                 table: Mutex::new(table),
             }),
@@ -74,25 +87,28 @@ impl<W: Work> Operations<W> {
 
     /// Joins the operation that works on the same key with the same content, or starts one that runs `job`.
     ///
-    /// Waits only while one that was told to stop is cleaning up on the same key, or one that must end first. When the caller goes meanwhile, nothing
-    /// was started.
+    /// Waits only while one that was told to stop is cleaning up on the same key, or one that must end first; when the
+    /// caller goes meanwhile, nothing was started. Then until the journal has it.
     pub async fn join_or_start<J, F>(&self, order: Order<W>, job: J) -> Result<Subscription<W>, Refused<W::Label>>
     where
         J: FnOnce(Reporter<W>) -> F,
         F: Future<Output = End<W>> + Send + 'static,
     {
-        loop {
+        let subscription = loop {
             let mut waiting = {
                 let mut table = self.lock();
                 match self.find(&mut table, &order)? {
-                    Found::Subscribed(subscription) => return Ok(subscription),
+                    Found::Subscribed(subscription) => break subscription,
                     Found::Wait(status) => status,
-                    Found::Free => return Ok(self.start(&mut table, order, job)),
+                    Found::Free => break self.start(&mut table, order, job),
                 }
             };
             // An error means that the record is gone, which is an end too.
             let _ended = waiting.wait_for(|status| status.ended.is_some()).await.is_ok();
-        }
+        };
+        // Who goes meanwhile leaves as any caller does.
+        self.note(subscription.id()).await;
+        Ok(subscription)
     }
 
     /// One operation, running or remembered.
@@ -139,8 +155,7 @@ impl<W: Work> Operations<W> {
             let mut table = self.lock();
             self.forget_old(&mut table);
             let record = Arc::clone(table.by_id.get(&id)?);
-            let running = table.running.get(&record.key);
-            if running.is_some_and(|running| running.record.id == id) {
+            if table.running(&record).is_some() {
                 record.stop.request(Why::Cancelled);
             }
             record
@@ -169,13 +184,24 @@ impl<W: Work> Operations<W> {
         self.inner.tasks.wait().await;
     }
 
+    /// Gives the journal back, for the successor. What ends later is taken for running.
+    pub async fn close_journal(&self) {
+        if let Some(journal) = self.journal() {
+            journal.close().await;
+        }
+    }
+
+    pub(super) fn journal(&self) -> Option<&Journal> {
+        self.inner.journal.as_ref()
+    }
+
     pub(super) fn leave(&self, id: Uuid, key: &W::Key) {
         let mut table = self.lock();
         let Some(running) = table.running.get_mut(key).filter(|running| running.record.id == id) else {
             return;
         };
         running.subscribers -= 1;
-        if running.subscribers == 0 && !running.keep {
+        if running.subscribers == 0 && !running.record.keeps() {
             running.record.stop.request(Why::Abandoned);
         }
     }
@@ -183,7 +209,7 @@ impl<W: Work> Operations<W> {
     /// Moves an operation from the running to the remembered ones.
     pub(super) fn retire(&self, record: &Record<W>) {
         let mut table = self.lock();
-        for key in std::iter::once(&record.key).chain(&record.held) {
+        for key in record.keys() {
             let own = |running: &Running<W>| running.record.id == record.id;
             if table.running.get(key).is_some_and(own) {
                 table.running.remove(key);
@@ -212,17 +238,22 @@ impl<W: Work> Operations<W> {
                 Err(Refused::TooMany { limit })
             };
         };
-        if running.leaving() || running.record.key != order.key {
+        let record = &running.record;
+        let Some(place) = record.place.as_ref().filter(|place| place.key == order.key) else {
+            return running.in_the_way();
+        };
+        if running.leaving() {
             return running.in_the_way();
         }
-        let record = &running.record;
-        match W::meet(&record.content, &order.content) {
+        match W::meet(&place.content, &order.content) {
             Meeting::Join => {}
             Meeting::Wait => return Ok(Found::Wait(record.status.subscribe())),
             Meeting::Conflict => return Err(record.conflict()),
         }
         running.subscribers += 1;
-        running.keep |= order.on_disconnect == OnDisconnect::Keep;
+        if order.on_disconnect == OnDisconnect::Keep {
+            place.keep.store(true, Ordering::Relaxed);
+        }
         let status = record.status.subscribe();
         Ok(Found::Subscribed(Subscription::new(
             self.clone(),
@@ -238,50 +269,35 @@ impl<W: Work> Operations<W> {
         J: FnOnce(Reporter<W>) -> F,
         F: Future<Output = End<W>> + Send + 'static,
     {
-        let Order {
-            key,
-            held,
-            label,
-            content,
-            on_disconnect,
-            first,
-        } = order;
-        let status = Status {
-            running: false,
-            progress: Arc::new(first),
-            ended: None,
-        };
-        let (status, receiver) = watch::channel(status);
-        let record = Arc::new(Record {
-            id: Uuid::now_v7(),
-            key: key.clone(),
-            held,
-            content,
-            label,
-            create_time: SystemTime::now(),
-            status,
-            stop: Stop::default(),
-        });
-        for key in [&record.key].into_iter().chain(&record.held) {
-            let running: Running<W> = Running {
-                record: Arc::clone(&record),
-                subscribers: 1,
-                keep: on_disconnect == OnDisconnect::Keep,
+        let key = order.key.clone();
+        let record = Arc::new(Record::new(Uuid::now_v7(), SystemTime::now(), order, 0));
+        let receiver = record.status.subscribe();
+        self.launch(table, &record, 1, job);
+        Subscription::new(self.clone(), record.id, key, false, receiver)
+    }
+
+    /// Enters an operation into the table and runs its job.
+    pub(super) fn launch<J, F>(&self, table: &mut Table<W>, record: &Arc<Record<W>>, subscribers: usize, job: J)
+    where
+        J: FnOnce(Reporter<W>) -> F,
+        F: Future<Output = End<W>> + Send + 'static,
+    {
+        for key in record.keys() {
+            let running = Running {
+                record: Arc::clone(record),
+                subscribers,
             };
             table.running.insert(key.clone(), running);
         }
-        table.by_id.insert(record.id, Arc::clone(&record));
-        let id = record.id;
-        let span = W::span(id, &record.label);
-        let job = job(Reporter::new(Arc::clone(&record)));
-        self.inner
-            .tasks
-            .spawn(driver::drive(self.clone(), record, job).instrument(span));
-        Subscription::new(self.clone(), id, key, false, receiver)
+        table.by_id.insert(record.id, Arc::clone(record));
+        let span = W::span(record.id, &record.label);
+        let job = job(Reporter::new(Arc::clone(record)));
+        let driven = driver::drive(self.clone(), Arc::clone(record), job);
+        self.inner.tasks.spawn(driven.instrument(span));
     }
 
     /// Ended ones go by count and by age.
-    fn forget_old(&self, table: &mut Table<W>) {
+    pub(super) fn forget_old(&self, table: &mut Table<W>) {
         while let Some(&(ended, id)) = table.ended.front() {
             if table.ended.len() <= self.inner.limits.ended && ended.elapsed() <= self.inner.limits.ended_for {
                 break;
@@ -292,7 +308,7 @@ impl<W: Work> Operations<W> {
     }
 
     /// A panic under the lock leaves whole entries only: the table stays usable.
-    fn lock(&self) -> MutexGuard<'_, Table<W>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Table<W>> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -333,6 +349,11 @@ impl<W: Work> Running<W> {
 // === impl Record ===
 
 impl<W: Work> Record<W> {
+    fn keeps(&self) -> bool {
+        let place = self.place.as_ref();
+        place.is_none_or(|place| place.keep.load(Ordering::Relaxed))
+    }
+
     fn conflict(&self) -> Refused<W::Label> {
         Refused::Conflict {
             id: self.id,
@@ -344,11 +365,13 @@ impl<W: Work> Record<W> {
 // === impl Table ===
 
 impl<W: Work> Table<W> {
+    fn running(&self, record: &Record<W>) -> Option<&Running<W>> {
+        let running = self.running.get(&record.place.as_ref()?.key)?;
+        (running.record.id == record.id).then_some(running)
+    }
+
     fn view(&self, record: &Record<W>) -> View<W> {
-        let running = self
-            .running
-            .get(&record.key)
-            .filter(|running| running.record.id == record.id);
+        let running = self.running(record);
         View {
             id: record.id,
             label: record.label.clone(),

@@ -14,7 +14,8 @@ struct Count;
 impl Work for Count {
     type Key = &'static str;
     type Content = u8;
-    type Label = &'static str;
+    type Intent = ();
+    type Label = String;
     type Progress = u64;
     type Outcome = u64;
     type Failure = String;
@@ -32,7 +33,7 @@ impl Work for Count {
         format!("{why:?}")
     }
 
-    fn span(id: Uuid, _: &&'static str) -> tracing::Span {
+    fn span(id: Uuid, _: &String) -> tracing::Span {
         tracing::info_span!(parent: None, "operation", operation.id = %id)
     }
 
@@ -45,8 +46,9 @@ fn order(key: &'static str, on_disconnect: OnDisconnect) -> Order<Count> {
     Order {
         key,
         held: Vec::new(),
-        label: key,
+        label: key.to_owned(),
         content: 0,
+        intent: (),
         on_disconnect,
         first: 0,
     }
@@ -215,7 +217,7 @@ async fn other_content_conflicts_and_names_the_running_one() {
     let refused = operations
         .join_or_start(
             Order {
-                label: "b",
+                label: "b".to_owned(),
                 content: 2,
                 ..order("a", OnDisconnect::Keep)
             },
@@ -226,7 +228,7 @@ async fn other_content_conflicts_and_names_the_running_one() {
         refused.unwrap_err(),
         Refused::Conflict {
             id: first.id(),
-            label: "a"
+            label: "a".to_owned()
         }
     );
 }
@@ -359,7 +361,7 @@ async fn what_is_held_is_in_the_way_and_free_afterwards() {
         refused,
         Refused::Conflict {
             id: copy.id(),
-            label: "a"
+            label: "a".to_owned()
         }
     );
     let over_b = Order {
@@ -371,7 +373,7 @@ async fn what_is_held_is_in_the_way_and_free_afterwards() {
         refused,
         Refused::Conflict {
             id: copy.id(),
-            label: "a"
+            label: "a".to_owned()
         }
     );
     release.notify_one();
