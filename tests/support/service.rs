@@ -159,6 +159,13 @@ impl Service {
         self.child.id()
     }
 
+    /// SIGTERM, and the wait for its end.
+    pub(crate) fn terminate(mut self) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+
     /// SIGKILL, and the wait for its end.
     pub(crate) fn kill(self) {
         drop(self);
