@@ -43,7 +43,7 @@ pub mod work;
 pub use self::{
     change::Changed,
     ensure::Ensured,
-    intent::Intent,
+    intent::{Change, Intent, Source},
     list::Listed,
     look::{RunningModel, RunningModels, Shown},
     work::{Label, ModelEnded, ModelOperations, ModelStatus, ModelSubscription, ModelView, OperationKind, Outcome},

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "journal/asked_again.rs"]
+mod asked_again;
 #[path = "journal/ended.rs"]
 mod ended;
 #[path = "support/registry.rs"]

@@ -318,3 +318,6 @@ impl<W: Work> Record<W> {
             .or_else(|| Line::new(Kind::Gone, self.id, ended.time, "{}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,10 @@ async fn a_second_service_goes_on_without_and_takes_over_later() {
     let home = home();
     let first = start(&home);
     let id = create(&first, &home, "a", "tiny.gguf").await.unwrap();
+    // On one store there is one service; on one state directory there may be two by mistake.
+    let store = format!("--store={}", home.path("other").display());
+    let entry = serde_json::json!([{ "name": "one", "framework": "embedded", "backend_argv": [store] }]);
+    fs::write(home.path("configs.yaml"), entry.to_string()).unwrap();
     let second = start(&home);
     let process = format!("(process {})", first.pid());
     assert!(
