@@ -11,6 +11,8 @@ mod ended;
 mod registry;
 #[path = "support/service.rs"]
 mod service;
+#[path = "support/small_disk.rs"]
+mod small_disk;
 #[path = "journal/taken_up.rs"]
 mod taken_up;
 

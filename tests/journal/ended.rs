@@ -8,7 +8,7 @@ use tonic::Code;
 use super::{
     PROGRAM, client, create, get, list, same,
     service::{Home, Service},
-    soon, start, state, watch,
+    small_disk, soon, start, state, watch,
 };
 
 fn home() -> Home {
@@ -149,4 +149,46 @@ async fn without_a_state_directory_it_starts_and_says_so() {
     service.kill();
     let service = start(&home);
     assert_eq!(state(&get(&service, &id).await.unwrap()), State::Succeeded);
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    small_disk::on_a_small_disk("ended::on_a_full_disk", "size=1m");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs on a disk of its own"]
+async fn on_a_full_disk() {
+    let Some(disk) = small_disk::disk() else { return };
+    let home = home();
+    std::os::unix::fs::symlink(&disk, home.path("state")).unwrap();
+    let service = start(&home);
+    let mut ids = vec![create(&service, &home, "a", "tiny.gguf").await.unwrap()];
+    small_disk::fill(&disk, 0);
+    // More than what is left of the last page.
+    for number in 0..10 {
+        ids.push(
+            create(&service, &home, &format!("b{number}"), "tiny.gguf")
+                .await
+                .unwrap(),
+        );
+    }
+    let journal = disk.join("operations.journal");
+    let written = || {
+        let text = fs::read_to_string(&journal).unwrap();
+        ids.iter().filter(|id| text.contains(&format!(" e {id} "))).count()
+    };
+    assert!(written() < ids.len());
+    fs::remove_file(disk.join("other")).unwrap();
+    soon(async {
+        while written() < ids.len() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    service.kill();
+    let service = start(&home);
+    for id in &ids {
+        assert_eq!(state(&get(&service, id).await.unwrap()), State::Succeeded);
+    }
 }
