@@ -148,7 +148,7 @@ impl<W: Work> Operations<W> {
 
     async fn take_in(&self, held: Held) -> Vec<Left<W>> {
         let (broken, newer) = (held.broken, held.newer);
-        let begin = Instant::now();
+        let start = Instant::now();
         let read = tokio::task::spawn_blocking(move || decode::<W>(&held)).await;
         let (mut ended, mut left, mut unreadable) = (Vec::new(), Vec::new(), 0);
         for stored in read.unwrap_or_default() {
@@ -158,7 +158,7 @@ impl<W: Work> Operations<W> {
                 Stored::Unreadable => unreadable += 1,
             }
         }
-        let duration_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         if broken + newer + unreadable > 0 {
             tracing::warn!(
                 broken,

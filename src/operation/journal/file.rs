@@ -45,6 +45,13 @@ struct Span {
     ended: bool,
 }
 
+/// A file that is to take the place of another.
+struct Rewritten {
+    file: File,
+    spans: Vec<(Uuid, Span)>,
+    length: u64,
+}
+
 /// What a file held.
 #[derive(Debug, Default)]
 pub(in crate::operation) struct Held {
@@ -126,7 +133,7 @@ impl JournalFile {
             let _later = File::open(&self.folder).and_then(|folder| folder.sync_all()).is_err();
             Ok(written)
         });
-        let (file, spans, length) = written.inspect_err(|_| {
+        let Rewritten { file, spans, length } = written.inspect_err(|_| {
             let _none = fs::remove_file(&path).is_err();
         })?;
         (self.file, self.length) = (file, length);
@@ -134,7 +141,7 @@ impl JournalFile {
         Ok(())
     }
 
-    fn rewrite(&mut self, path: &Path) -> io::Result<(File, Vec<(Uuid, Span)>, u64)> {
+    fn rewrite(&mut self, path: &Path) -> io::Result<Rewritten> {
         self.forget_old();
         let file = OpenOptions::new()
             .read(true)
@@ -157,7 +164,7 @@ impl JournalFile {
         out.flush()?;
         drop(out);
         file.sync_all()?;
-        Ok((file, spans, length))
+        Ok(Rewritten { file, spans, length })
     }
 
     fn index(&mut self, bytes: Vec<u8>) -> Held {

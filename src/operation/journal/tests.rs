@@ -21,11 +21,13 @@ const BOUNDS: Bounds = Bounds {
     retry: Duration::from_millis(20),
 };
 
+type Told = (Kind, u128, String);
+
 fn line(kind: Kind, id: u128, payload: &str) -> Line {
     Line::new(kind, Uuid::from_u128(id), SystemTime::now(), payload).unwrap()
 }
 
-fn open(folder: &Path) -> (JournalFile, Vec<(Kind, u128, String)>, (usize, usize)) {
+fn open(folder: &Path) -> (JournalFile, Vec<Told>, (usize, usize)) {
     let (file, held) = JournalFile::open(folder, BOUNDS).unwrap();
     let records = held.records().map(|(kind, id, payload)| {
         let payload = String::from_utf8(payload.to_vec()).unwrap();
@@ -46,7 +48,7 @@ fn append_raw(folder: &Path, bytes: &[u8]) {
     fs::write(folder.join(NAME), all).unwrap();
 }
 
-fn of(kind: Kind, id: u128, payload: &str) -> (Kind, u128, String) {
+fn of(kind: Kind, id: u128, payload: &str) -> Told {
     (kind, id, payload.to_owned())
 }
 
@@ -207,7 +209,7 @@ fn any_bytes_are_read_to_their_end() {
     fastrand::seed(7);
     for _ in 0..2000 {
         let bytes: Vec<u8> = (0..fastrand::usize(..200))
-            .map(|_| *b" 1be\n\xffa0".get(fastrand::usize(..8)).unwrap())
+            .map(|_| b" 1be\n\xffa0"[fastrand::usize(..8)])
             .collect();
         let all: Vec<_> = lines(&bytes).collect();
         assert_eq!(all.iter().map(|(_, line)| line.len()).sum::<usize>(), bytes.len());
