@@ -123,6 +123,10 @@ async fn next(mut watching: Watching) -> Option<(Result<v1::OperationsWatchRespo
     }
     let event = match watching.pace.next().await {
         Told::Progress(snapshot) => Ok(Event::Progress(encode::progress(watching.view.id, &snapshot, true))),
+        Told::Ended(ended) if stream::suspended(&ended) => {
+            watching.ended = true;
+            Err(status::shutting_down())
+        }
         Told::Ended(_) => {
             watching.ended = true;
             watching.view.status = watching.pace.status();

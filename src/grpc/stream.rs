@@ -101,8 +101,8 @@ async fn next<T: Follow>(mut following: Following) -> Option<(Result<T, Status>,
                     following.audit.end(None);
                     Ok(T::result(&following.backend, outcome))
                 }
-                // Stopped because the service ends: its callers are told that, whichever they hear of first.
-                Err(failure) if ended.cancelled && failure.reason == Reason::Interrupted => {
+                // Its callers are told that the service ends, whichever they hear of first.
+                Err(failure) if suspended(&ended) => {
                     following.audit.end(Some(failure));
                     Err(status::shutting_down())
                 }
@@ -119,6 +119,12 @@ async fn next<T: Follow>(mut following: Following) -> Option<(Result<T, Status>,
         }
     };
     Some((item, following))
+}
+
+/// Stopped because the service ends, which is no end of the work: a successor may take it up under the same id.
+pub(super) fn suspended(ended: &ModelEnded) -> bool {
+    let interrupted = |failure: &Failure| failure.reason == Reason::Interrupted;
+    ended.cancelled && ended.result.as_ref().is_err_and(interrupted)
 }
 
 /// The status of an operation that vanished.
