@@ -18,6 +18,7 @@
 //! | `load` | all of it to one [`Config`] |
 //! | `check` | what is worth a warning, without starting |
 //! | `print` | the configuration as text |
+//! | `schema` | the file as a JSON schema |
 //! | `problem` | problems with file, line and entry |
 //!
 //! Rejected: a configuration framework that merges layers of untyped values. It loses the lines of the file.
@@ -38,6 +39,7 @@ mod print;
 mod problem;
 pub mod registries;
 pub mod runner;
+mod schema;
 pub mod value;
 
 pub use self::{
@@ -50,6 +52,7 @@ pub use self::{
     problem::{Errors, Problem},
     registries::{Registries, RegistryHost},
     runner::Runner,
+    schema::schema,
 };
 
 /// All that `serve` was told.

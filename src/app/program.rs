@@ -26,6 +26,8 @@ pub enum ConfigWord {
     Check(Box<ServeArgs>),
     /// Print the configuration in force and where each setting came from.
     Print(Box<ServeArgs>),
+    /// Print a JSON schema (draft-07) of the file of backends.
+    Schema,
 }
 
 /// Runs the service until SIGTERM or SIGINT; a second one ends it at once.
@@ -53,11 +55,23 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
 
 /// Checks or prints the configuration.
 pub fn config(word: &ConfigWord) -> ExitCode {
-    let (ConfigWord::Check(args) | ConfigWord::Print(args)) = word;
-    let (_, config) = match load(args) {
-        Ok(loaded) => loaded,
-        Err(code) => return code,
+    let text = match word {
+        ConfigWord::Check(args) => {
+            loaded(args).map(|config| format!("the configuration is right: {} backends\n", config.entries.len()))
+        }
+        ConfigWord::Print(args) => loaded(args).map(|config| config::print(&config)),
+        ConfigWord::Schema => Ok(config::schema()),
     };
+    match text.map(|text| std::io::stdout().write_all(text.as_bytes())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(_)) => ExitCode::from(FAILED),
+        Err(code) => code,
+    }
+}
+
+/// The configuration, its warnings told.
+fn loaded(args: &ServeArgs) -> Result<Config, ExitCode> {
+    let (_, config) = load(args)?;
     let mut warnings = config::warnings(&config);
     // What cannot be used has been told already.
     warnings.extend(
@@ -68,14 +82,7 @@ pub fn config(word: &ConfigWord) -> ExitCode {
     for warning in warnings {
         say(&format!("warning: {warning}"));
     }
-    let text = match word {
-        ConfigWord::Check(_) => format!("the configuration is right: {} backends\n", config.entries.len()),
-        ConfigWord::Print(_) => config::print(&config),
-    };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(FAILED),
-    }
+    Ok(config)
 }
 
 async fn run(config: Config, source: Source) -> ExitCode {

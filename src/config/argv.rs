@@ -100,6 +100,21 @@ const COMMON: [Flag; 11] = [
     flag("--context-length", Scope::OfModel, Takes::Value),
 ];
 
+// === impl Table ===
+
+impl Table {
+    pub(super) fn framework(&self) -> &'static str {
+        self.framework
+    }
+
+    /// The names of the flags that mean something here.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let all = self.own.iter().chain(&COMMON);
+        all.filter(|flag| !matches!(flag.scope, Scope::None(_)))
+            .map(|flag| flag.name)
+    }
+}
+
 /// Reads words as flags of `table`. What is wrong with one hides no other.
 pub(super) fn flags(words: &[Word], table: &Table) -> (Vec<Given>, Vec<Problem>) {
     let mut all = Vec::new();
@@ -169,16 +184,16 @@ fn find(name: &str, table: &Table) -> Result<Flag, String> {
             "`{name}` is followed by a space: write `{name}=…`, or its value as the next item"
         ));
     }
-    let known = || all().filter(|flag| !matches!(flag.scope, Scope::None(_)));
-    let likeness = |flag: &&Flag| strsim::jaro_winkler(name.trim_start_matches('-'), flag.name.trim_start_matches('-'));
-    let nearest = known()
-        .map(|flag| (likeness(&flag), flag.name))
+    let likeness = |known: &str| strsim::jaro_winkler(name.trim_start_matches('-'), known.trim_start_matches('-'));
+    let nearest = table
+        .names()
+        .map(|known| (likeness(known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(likeness, _)| *likeness >= ALIKE);
     Err(if let Some((_, nearest)) = nearest {
         format!("unknown flag `{name}`: did you mean `{nearest}`?")
     } else {
-        let names: Vec<_> = known().map(|flag| flag.name).collect();
+        let names: Vec<_> = table.names().collect();
         format!("unknown flag `{name}`: known are {}", names.join(", "))
     })
 }

@@ -21,7 +21,7 @@ use crate::model::{Digest, ImportOptions, Level, ModelName};
 const MAX_KEEP_ALIVE: Duration = Duration::from_hours(24 * 3650);
 
 /// Bytes of a backend's name.
-const MAX_NAME: usize = 63;
+pub(super) const MAX_NAME: usize = 63;
 
 /// Turns the file's entries into backends. What is wrong with one hides no other.
 #[derive(Debug)]

@@ -1,0 +1,65 @@
+{{/* What a schema cannot tell: values that contradict each other. All are told together. */}}
+{{- define "model-control.checks" -}}
+{{- $v := .Values }}
+{{- $wrong := list }}
+{{- if and $v.configs $v.existingConfigMap }}
+{{- $wrong = append $wrong "configs and existingConfigMap are both set: the file comes from one of them, so leave the other out" }}
+{{- end }}
+{{- if and (eq $v.auth.mode "token") (not $v.auth.token.existingSecret) (eq $v.auth.token.key "token") }}
+{{- $wrong = append $wrong "auth.token.key is token, which holds the bare token in the Secret that is made" }}
+{{- end }}
+{{- if and (eq $v.auth.mode "mtls") (not $v.tls.enabled) }}
+{{- $wrong = append $wrong "auth.mode is mtls without tls.enabled: a caller shows a certificate only in TLS" }}
+{{- end }}
+{{- if and $v.tls.enabled (not $v.tls.existingSecret) }}
+{{- $wrong = append $wrong "tls.enabled needs tls.existingSecret: a Secret of type kubernetes.io/tls with the server's certificate" }}
+{{- end }}
+{{- if and $v.auth.mtls.scopes (ne $v.auth.mode "mtls") }}
+{{- $wrong = append $wrong "auth.mtls.scopes without auth.mode mtls: nobody shows a certificate" }}
+{{- end }}
+{{- $shared := or (not $v.persistence.enabled) $v.persistence.existingClaim (has "ReadWriteMany" $v.persistence.accessModes) }}
+{{- if include "model-control.several" . }}
+{{- $who := $v.autoscaling.enabled | ternary "autoscaling.enabled" "replicaCount above 1" }}
+{{- if not $shared }}
+{{- $wrong = append $wrong (printf "%s with a claim that one node mounts at a time: set persistence.enabled=false, or give ReadWriteMany in persistence.accessModes" $who) }}
+{{- end }}
+{{- if eq $v.ollama.mode "sidecar" }}
+{{- $wrong = append $wrong (printf "%s with ollama.mode sidecar: each pod would have an Ollama with other models behind one Service" $who) }}
+{{- end }}
+{{- if $v.embedded.inference.enabled }}
+{{- $wrong = append $wrong (printf "%s with embedded.inference: the Service would send callers to a pod that does not run their model" $who) }}
+{{- end }}
+{{- end }}
+{{- if and $v.embedded.inference.enabled (ne $v.image.flavour "llama") (eq $v.embedded.inference.llamaServer "/usr/local/bin/llama-server") }}
+{{- $wrong = append $wrong "embedded.inference.enabled needs llama-server: set image.flavour=llama, or bring one and name it in embedded.inference.llamaServer" }}
+{{- end }}
+{{- if and $v.autoscaling.enabled (lt (int $v.autoscaling.maxReplicas) (int $v.autoscaling.minReplicas)) }}
+{{- $wrong = append $wrong "autoscaling.maxReplicas is below autoscaling.minReplicas" }}
+{{- end }}
+{{- $drain := include "model-control.drainSeconds" . | int }}
+{{- with $v.terminationGracePeriodSeconds }}
+{{- if lt (int .) $drain }}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds %d is below the %d seconds of lifecycle.preStopSleepSeconds, server.drainDelaySeconds and server.drainTimeoutSeconds: work would be killed" (int .) $drain) }}
+{{- end }}
+{{- end }}
+{{- if not $v.metrics.enabled }}
+{{- if or $v.metrics.serviceMonitor.enabled $v.metrics.prometheusRule.enabled }}
+{{- $wrong = append $wrong "metrics.serviceMonitor and metrics.prometheusRule need metrics.enabled: there is nothing to scrape" }}
+{{- end }}
+{{- end }}
+{{- $ports := list (int $v.ports.grpc) (int $v.ports.health) }}
+{{- if $v.metrics.enabled }}{{ $ports = append $ports (int $v.ports.metrics) }}{{ end }}
+{{- if eq $v.ollama.mode "sidecar" }}{{ $ports = append $ports 11434 }}{{ end }}
+{{- if $v.embedded.inference.enabled }}{{ range include "model-control.enginePorts" . | fromJsonArray }}{{ $ports = append $ports (int .) }}{{ end }}{{ end }}
+{{- if ne (len $ports) (len (uniq $ports)) }}
+{{- $wrong = append $wrong (printf "two things listen on one port of the pod: %s" (join ", " $ports)) }}
+{{- end }}
+{{- $names := list }}
+{{- range $v.configs }}{{ $names = append $names .name }}{{ end }}
+{{- if ne (len $names) (len (uniq $names)) }}
+{{- $wrong = append $wrong (printf "configs: two entries have one name: %s" (join ", " $names)) }}
+{{- end }}
+{{- if $wrong }}
+{{- fail (printf "\n\nThese values cannot be:\n  - %s\n" (join "\n  - " $wrong)) }}
+{{- end }}
+{{- end }}

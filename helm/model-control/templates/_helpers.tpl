@@ -1,0 +1,113 @@
+{{- define "model-control.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* 52: the longest name that is made of it has `-headless` behind it and is a label. */}}
+{{- define "model-control.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "model-control.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "model-control.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "model-control.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "model-control.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "model-control.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The program's pods, and not those of `helm test`, which carry the release's labels too. */}}
+{{- define "model-control.podSelector" -}}
+{{ include "model-control.selectorLabels" . }}
+app.kubernetes.io/component: server
+{{- end }}
+
+{{- define "model-control.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "model-control.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* Registry, name, and digest or tag of an image: {image, tag}. */}}
+{{- define "model-control.reference" -}}
+{{- with .image.registry }}{{ . }}/{{ end }}{{ .image.repository }}
+{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .tag }}{{ end }}
+{{- end }}
+
+{{- define "model-control.image" -}}
+{{- $flavour := eq .Values.image.flavour "llama" | ternary "-llama" "" }}
+{{- $tag := default (printf "%s%s" .Chart.AppVersion $flavour) .Values.image.tag }}
+{{- include "model-control.reference" (dict "image" .Values.image "tag" $tag) }}
+{{- end }}
+
+{{- define "model-control.host" -}}
+{{ include "model-control.fullname" . }}.{{ .Release.Namespace }}.svc
+{{- end }}
+
+{{- define "model-control.configMapName" -}}
+{{- default (include "model-control.fullname" .) .Values.existingConfigMap }}
+{{- end }}
+
+{{- define "model-control.tokenSecretName" -}}
+{{- default (printf "%s-token" (include "model-control.fullname" .)) .Values.auth.token.existingSecret }}
+{{- end }}
+
+{{- define "model-control.engineSecretName" -}}
+{{- default (printf "%s-engine" (include "model-control.fullname" .)) .Values.embedded.inference.existingSecret }}
+{{- end }}
+
+{{/* "yes" when models can be used at the Service's ports. */}}
+{{- define "model-control.inference" -}}
+{{- if or (eq .Values.ollama.mode "sidecar") .Values.embedded.inference.enabled }}yes{{ end }}
+{{- end }}
+
+{{/* "yes" when there may be more than one pod. */}}
+{{- define "model-control.several" -}}
+{{- if .Values.autoscaling.enabled }}
+{{- if gt (int .Values.autoscaling.maxReplicas) 1 }}yes{{ end }}
+{{- else if gt (int .Values.replicaCount) 1 }}yes{{ end }}
+{{- end }}
+
+{{/* "yes" when a claim or an Ollama belongs to one pod. */}}
+{{- define "model-control.single" -}}
+{{- if or .Values.persistence.enabled (eq .Values.ollama.mode "sidecar") }}yes{{ end }}
+{{- end }}
+
+{{- define "model-control.drainSeconds" -}}
+{{- add .Values.lifecycle.preStopSleepSeconds .Values.server.drainDelaySeconds .Values.server.drainTimeoutSeconds }}
+{{- end }}
+
+{{/* The ports for inference in embedded mode, as a JSON list. */}}
+{{- define "model-control.enginePorts" -}}
+{{- $first := int .Values.embedded.inference.firstPort }}
+{{- untilStep $first (int (add $first .Values.embedded.inference.portCount)) 1 | toJson }}
+{{- end }}
+
+{{/* One of the chart's probes: {probe, service, port}. What the values say beats what the chart says. */}}
+{{- define "model-control.probe" -}}
+{{- $kinds := list "grpc" "exec" "httpGet" "tcpSocket" }}
+{{- $own := false }}
+{{- range $kinds }}{{- if hasKey $.probe . }}{{- $own = true }}{{- end }}{{- end }}
+{{- if $own }}
+{{- toYaml .probe }}
+{{- else }}
+{{- toYaml (merge (dict "grpc" (dict "port" (int .port) "service" .service)) .probe) }}
+{{- end }}
+{{- end }}
