@@ -38,6 +38,22 @@ proto:
     buf format --diff --exit-code
     buf breaking --against proto/released.binpb
 
+# the chart: rendered, refused, tested, and its probes answered by the program (tools/chart/check says what it needs)
+chart python="python3":
+    cargo build --locked --quiet
+    tools/chart/check "$(realpath "${CARGO_TARGET_DIR:-target}")/debug/model-control" {{ python }}
+    {{ python }} tools/chart/probes "$(realpath "${CARGO_TARGET_DIR:-target}")/debug/model-control"
+
+# the chart's life on a real Kubernetes API server, whose programs are or will be in that folder
+kube programs python="python3":
+    {{ python }} tools/chart/cluster {{ programs }}
+
+# the image, of a static program; with a llama-server the flavour that has one, too (needs root, buildah, hadolint)
+image llama_server="":
+    hadolint Dockerfile
+    cargo build --locked --quiet --profile dist --target "$(uname -m)-unknown-linux-musl"
+    tools/image/check "$(realpath "${CARGO_TARGET_DIR:-target}")/$(uname -m)-unknown-linux-musl/dist/model-control" {{ llama_server }}
+
 # all tests
 test *args:
     cargo test --locked {{ args }}
@@ -56,6 +72,12 @@ bench *args:
 tidy:
     cargo fmt
     buf format --write
+
+# writes what is generated of the chart: its README, and its schema of configs.yaml (needs helm-docs)
+chart-files:
+    cargo build --locked --quiet
+    tools/chart/schema "$(realpath "${CARGO_TARGET_DIR:-target}")/debug/model-control"
+    helm-docs --chart-search-root helm/model-control --sort-values-order file
 
 # models/tiny.gguf is what its generator makes (needs the packages of tools/models/requirements.txt)
 model python="python3":
