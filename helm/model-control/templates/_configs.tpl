@@ -21,8 +21,7 @@
 {{- $entry := deepCopy . }}
 {{- if and (eq $.Values.ollama.mode "sidecar") (eq $entry.framework "ollama") }}
 {{- $host := include "model-control.flag" (dict "entry" $entry "flag" "--host") }}
-{{- $ours := or (not $host) (regexMatch "^(http://)?(127\\.0\\.0\\.1|localhost)?(:11434)?/?$" $host) }}
-{{- if and $ours (not (include "model-control.flag" (dict "entry" $entry "flag" "--advertise"))) }}
+{{- if and (include "model-control.inPod" $host) (not (include "model-control.flag" (dict "entry" $entry "flag" "--advertise"))) }}
 {{- $advertise := printf "--advertise=http://%s:11434" (include "model-control.host" $) }}
 {{- $_ := set $entry "backend_argv" (prepend ($entry.backend_argv | default list) $advertise) }}
 {{- end }}
@@ -30,6 +29,11 @@
 {{- $entries = append $entries $entry }}
 {{- end }}
 {{- dict "entries" $entries | toJson }}
+{{- end }}
+
+{{/* "yes" when this `--host` is the pod's own Ollama. */}}
+{{- define "model-control.inPod" -}}
+{{- if or (not .) (regexMatch "^(127\\.0\\.0\\.1|localhost)?(:11434)?/?$" .) (regexMatch "^http://(127\\.0\\.0\\.1|localhost):11434/?$" .) }}yes{{ end }}
 {{- end }}
 
 {{/* The value of an entry's flag, `--flag=value` or `--flag` and `value`: {entry, flag}. */}}
@@ -53,7 +57,9 @@
 {{- range (include "model-control.entries" . | fromJson).entries }}
 {{- if eq .framework "ollama" }}
 {{- $host := include "model-control.flag" (dict "entry" . "flag" "--host") }}
+{{- if not (and (eq $.Values.ollama.mode "sidecar") (include "model-control.inPod" $host)) }}
 {{- $ports = append $ports (include "model-control.port" (dict "url" $host "port" 11434) | int) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

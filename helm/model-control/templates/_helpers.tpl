@@ -58,6 +58,11 @@ app.kubernetes.io/component: server
 {{- include "model-control.reference" (dict "image" .Values.image "tag" $tag) }}
 {{- end }}
 
+{{/* The address and a port, as flags take them: {ports, port}. */}}
+{{- define "model-control.listen" -}}
+{{ contains ":" .ports.address | ternary (printf "[%s]" .ports.address) .ports.address }}:{{ .port }}
+{{- end }}
+
 {{- define "model-control.host" -}}
 {{ include "model-control.fullname" . }}.{{ .Release.Namespace }}.svc
 {{- end }}

@@ -3,10 +3,10 @@
 {{- $v := .Values -}}
 - serve
 - --config=/etc/model-control/configs/configs.yaml
-- --listen=0.0.0.0:{{ $v.ports.grpc }}
-- --health-listen=0.0.0.0:{{ $v.ports.health }}
+- {{ printf "--listen=%s" (include "model-control.listen" (dict "ports" $v.ports "port" $v.ports.grpc)) | quote }}
+- {{ printf "--health-listen=%s" (include "model-control.listen" (dict "ports" $v.ports "port" $v.ports.health)) | quote }}
 {{- if $v.metrics.enabled }}
-- --metrics-listen=0.0.0.0:{{ $v.ports.metrics }}
+- {{ printf "--metrics-listen=%s" (include "model-control.listen" (dict "ports" $v.ports "port" $v.ports.metrics)) | quote }}
 {{- end }}
 - --state-dir=/var/lib/model-control/state
 - --log={{ $v.server.log }}
@@ -43,7 +43,7 @@
 {{- with $v.embedded.inference }}
 {{- if .enabled }}
 - --llama-server={{ .llamaServer }}
-- --engine-listen=0.0.0.0
+- --engine-listen={{ $v.ports.address }}
 - --engine-ports={{ .firstPort }}-{{ sub (add .firstPort .portCount) 1 }}
 - --engine-advertise={{ include "model-control.host" $ }}
 - --engine-key-file=/etc/model-control/engine/keys
@@ -230,7 +230,7 @@
   restartPolicy: Always
   env:
     - name: OLLAMA_HOST
-      value: 0.0.0.0:11434
+      value: {{ include "model-control.listen" (dict "ports" $.Values.ports "port" 11434) | quote }}
     - name: OLLAMA_MODELS
       value: /var/lib/ollama/models
     # At its start it would remove blobs that no manifest names yet: those of a create that goes on.
@@ -247,13 +247,13 @@
   startupProbe:
     httpGet:
       path: /
-      port: ollama
+      port: 11434
     periodSeconds: 2
     failureThreshold: 60
   livenessProbe:
     httpGet:
       path: /
-      port: ollama
+      port: 11434
     periodSeconds: 10
     failureThreshold: 6
     timeoutSeconds: 5
