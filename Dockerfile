@@ -39,8 +39,10 @@ WORKDIR /src
 # hadolint ignore=DL3018
 RUN apk add --no-cache cmake g++ linux-headers make
 ADD https://github.com/ggml-org/llama.cpp/archive/refs/tags/${LLAMA_VERSION}.tar.gz llama.tar.gz
+# Static, and with threads that have as much stack as elsewhere: musl gives them what the program's header says.
 RUN tar -xzf llama.tar.gz --strip-components=1 \
-    && cmake -B build -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DCMAKE_EXE_LINKER_FLAGS=-static \
+    && cmake -B build -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
+        -DCMAKE_EXE_LINKER_FLAGS="-static -s -Wl,-z,stack-size=8388608" \
         -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF \
         -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
     && cmake --build build --target llama-server --parallel "$(nproc)" \
