@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::{
     model::{
         Canary, Capability, Details, Digest, Event, ImportOptions, KeepAlive, LoadOptions, ModelInfo, ModelName,
-        Provenance, Running, Unloaded,
+        Protocol, Provenance, Running, Unloaded,
     },
     source::Source,
 };
@@ -47,6 +47,11 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Why it cannot do now what it could with a part that is not installed; none when it can, or never can.
     fn missing(&self, _capability: Capability) -> Option<Error> {
         None
+    }
+
+    /// What its endpoint speaks to those who want inference; nothing when each model has an endpoint of its own.
+    fn protocols(&self) -> Vec<Protocol> {
+        Vec::new()
     }
 
     /// Asks for a cheap, real answer: the engine's version.

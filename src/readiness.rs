@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     backend::{Backend, Error},
     engines::{Engine, Entry, Setup},
-    model::{Capability, Level, ModelInfo, ModelName, Running},
+    model::{Capability, Level, ModelInfo, ModelName, Protocol, Running},
 };
 
 mod health;
@@ -146,6 +146,17 @@ impl BackendState {
     /// Where the engine is; empty without one.
     pub fn endpoint(&self) -> String {
         self.backend().map(Backend::endpoint).unwrap_or_default()
+    }
+
+    /// Where callers send inference and what it speaks; nothing when each model has an endpoint of its own.
+    pub fn inference(&self) -> (String, Vec<Protocol>) {
+        let protocols = self.backend().map(Backend::protocols).unwrap_or_default();
+        let endpoint = match &self.entry.advertise {
+            Some(advertised) => advertised.clone(),
+            None if protocols.is_empty() => String::new(),
+            None => self.endpoint(),
+        };
+        (endpoint, protocols)
     }
 
     /// What it can do now.

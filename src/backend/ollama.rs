@@ -37,7 +37,7 @@ use self::{client::Client, names::Names, pull::Pulls, push::Pushes, recent::Rece
 use super::{
     Backend, Call, CopySpec, CreateSpec, Error, Kind, LoadSpec, PullSpec, PushSpec, call, embedded::AllowList,
 };
-use crate::model::{Canary, Capability, Details, ModelInfo, ModelName, Running, Unloaded};
+use crate::model::{Canary, Capability, Details, ModelInfo, ModelName, Protocol, Running, Unloaded};
 
 mod canary;
 mod client;
@@ -69,6 +69,9 @@ pub use self::{
     client::{Settings, SettingsError},
     memory::Memory,
 };
+
+/// What it speaks.
+const PROTOCOLS: [Protocol; 2] = [Protocol::Ollama, Protocol::OpenAi];
 
 /// One Ollama.
 #[derive(Debug)]
@@ -134,6 +137,10 @@ impl Backend for Ollama {
             Capability::ListRunning,
         ]
         .into()
+    }
+
+    fn protocols(&self) -> Vec<Protocol> {
+        PROTOCOLS.to_vec()
     }
 
     async fn probe(&self) -> Result<String, Error> {

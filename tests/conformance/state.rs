@@ -41,6 +41,10 @@ async fn the_engine_is_described(ground: Ground) {
             "{}",
             backend.endpoint
         );
+        assert_eq!(backend.inference_endpoint, backend.endpoint);
+        assert_eq!(backend.protocols.len(), 2);
+    } else {
+        assert_eq!(backend.inference_endpoint, "", "each model has its own");
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     backend::{Error, Kind},
-    model::{Digest, ModelInfo, ModelName, Protocol, RunState, Running, Unloaded},
+    model::{Digest, ModelInfo, ModelName, RunState, Running, Unloaded},
 };
 
 /// A date later than this from now means for ever: Ollama tells one in about 292 years.
@@ -196,7 +196,7 @@ fn running(process: &Process) -> Option<Running> {
         expire_time: expires(&process.expires_at),
         state: RunState::Ready,
         endpoint: None,
-        protocols: vec![Protocol::Ollama, Protocol::OpenAi],
+        protocols: super::PROTOCOLS.to_vec(),
         options: None,
         shared_with: Vec::new(),
     })

@@ -35,13 +35,14 @@ pub(in crate::grpc) fn describe(manager: &Manager, readiness: &Readiness, backen
 fn backend(manager: &Manager, state: &BackendState) -> v1::Backend {
     let (entry, seen) = (&state.entry, &state.seen);
     let (told, failure) = told(state);
+    let (inference_endpoint, protocols) = state.inference();
     v1::Backend {
         name: entry.name.clone(),
         framework: entry.framework.clone(),
         state: told.into(),
         endpoint: state.endpoint(),
-        inference_endpoint: entry.advertise.clone().unwrap_or_default(),
-        protocols: Vec::new(),
+        inference_endpoint,
+        protocols: super::life::protocols(&protocols),
         version: seen.version.clone(),
         last_seen_time: seen.last_time.map(timestamp),
         failure: failure.as_ref().map(status::value),

@@ -92,10 +92,6 @@ pub(in crate::grpc) fn running_models(all: &RunningModels) -> v1::ListRunningRes
 
 pub(in crate::grpc) fn running(model: &RunningModel) -> v1::RunningModel {
     let running = &model.running;
-    let protocol = |protocol: &Protocol| match protocol {
-        Protocol::Ollama => v1::InferenceProtocol::Ollama.into(),
-        Protocol::OpenAi => v1::InferenceProtocol::Openai.into(),
-    };
     let state = match running.state {
         RunState::Starting => v1::running_model::State::Starting,
         RunState::Loading => v1::running_model::State::Loading,
@@ -114,12 +110,20 @@ pub(in crate::grpc) fn running(model: &RunningModel) -> v1::RunningModel {
         expire_time: running.expire_time.map(timestamp),
         pinned: model.pinned,
         endpoint: model.endpoint.clone(),
-        protocols: running.protocols.iter().map(protocol).collect(),
+        protocols: protocols(&running.protocols),
         canary: model.canary.as_ref().map(canary),
         state: state.into(),
         load_options: running.options.as_ref().map(load_options),
         shared_with: names(&running.shared_with),
     }
+}
+
+pub(super) fn protocols(all: &[Protocol]) -> Vec<i32> {
+    let one = |protocol: &Protocol| match protocol {
+        Protocol::Ollama => v1::InferenceProtocol::Ollama.into(),
+        Protocol::OpenAi => v1::InferenceProtocol::Openai.into(),
+    };
+    all.iter().map(one).collect()
 }
 
 /// The answer to Show, without what does not fit, which it names.
