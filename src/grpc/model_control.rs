@@ -71,7 +71,7 @@ impl ModelControl for Service {
             Err(failure) => Err(failure),
         };
         match ensured {
-            Ok(Ensured::Planned(outcome)) => {
+            Ok(Ensured::Told(outcome)) => {
                 audit.end(None);
                 let result = v1::EnsureReadyResponse::result(&backend, &outcome);
                 Ok(Response::new(futures::stream::iter([Ok(result)]).boxed()))

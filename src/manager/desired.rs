@@ -219,8 +219,10 @@ async fn ensure(manager: &Manager, entry: &Entry, desired: &Desired) -> Result<D
         dry_run: false,
         on_disconnect: OnDisconnect::Keep,
     };
-    let Ensured::Following(mut following) = manager.ensure(request).await? else {
-        return Err(error::not_listed(&entry.name, &desired.spec.name));
+    let not_listed = || error::not_listed(&entry.name, &desired.spec.name);
+    let mut following = match manager.ensure(request).await? {
+        Ensured::Following(following) => following,
+        Ensured::Told(outcome) => return Ok(outcome.model.ok_or_else(not_listed)?.digest),
     };
     let id = following.id();
     manager
@@ -232,10 +234,7 @@ async fn ensure(manager: &Manager, entry: &Entry, desired: &Desired) -> Result<D
     };
     let ended = ended.ok_or_else(|| Manager::operation_not_found(id))?;
     let outcome = ended.result.clone()?;
-    let model = outcome
-        .model
-        .ok_or_else(|| error::not_listed(&entry.name, &desired.spec.name))?;
-    Ok(model.digest)
+    Ok(outcome.model.ok_or_else(not_listed)?.digest)
 }
 
 fn retries() -> impl Iterator<Item = Duration> {

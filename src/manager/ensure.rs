@@ -1,5 +1,7 @@
 //! EnsureReady, Pull and CreateFromPath: each is one operation that callers share.
 
+use std::time::Duration;
+
 use super::{
     Manager, ModelStatus, ModelSubscription, Outcome, error, execute, request,
     task::Task,
@@ -7,11 +9,14 @@ use super::{
 };
 use crate::{model::Failure, operation::OnDisconnect};
 
+/// For the look whether a model is ready already. An engine that is slower is looked at by an operation.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// What EnsureReady comes to.
 #[derive(Debug)]
 pub enum Ensured {
-    /// A dry run: what would be done.
-    Planned(Box<Outcome>),
+    /// Nothing was done: in a dry run, what would be; else it is ready already.
+    Told(Box<Outcome>),
     /// An operation to follow.
     Following(ModelSubscription),
 }
@@ -24,7 +29,15 @@ impl Manager {
         let (dry_run, on_disconnect) = (request.dry_run, request.on_disconnect);
         let task = Task::ensure(self, request)?;
         if dry_run {
-            return Ok(Ensured::Planned(Box::new(execute::dry_run(self, &task).await?)));
+            return Ok(Ensured::Told(Box::new(execute::dry_run(self, &task).await?)));
+        }
+        // What is ready makes no operation: a control plane asks before each use, and what was done would be pushed out of
+        // the table by what was not. Anything else, a failure too, is for an operation to tell.
+        if !self.operations().is_draining()
+            && !self.operations().runs(&task.key())
+            && let Ok(Some(outcome)) = tokio::time::timeout(GLANCE, execute::ready(&task)).await
+        {
+            return Ok(Ensured::Told(Box::new(outcome)));
         }
         Ok(Ensured::Following(self.start(task, on_disconnect).await?))
     }

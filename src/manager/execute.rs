@@ -41,6 +41,25 @@ pub(super) async fn dry_run(manager: &Manager, task: &Task) -> Result<Outcome, F
     })
 }
 
+/// What there is to tell when nothing has to be done; none also when that cannot be told.
+pub(super) async fn ready(task: &Task) -> Option<Outcome> {
+    let (model, plan) = planned(task).await.ok()?;
+    if !plan.steps.is_empty() {
+        return None;
+    }
+    let mut outcome = Outcome {
+        model,
+        plan,
+        ..Outcome::default()
+    };
+    let aim = task.target.aim();
+    if aim.level > Level::OnDisk {
+        let there = memory::there(task, &aim, outcome.model.as_ref()).await;
+        memory::note(task, there.ok()??, &mut outcome);
+    }
+    Some(outcome)
+}
+
 async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Outcome, Stop> {
     progress.report(Event::Entered(Phase::Resolving));
     let (present, plan) = progress.unless_stopped(planned(task)).await?;

@@ -118,6 +118,11 @@ impl<W: Work> Operations<W> {
         table.by_id.get(&id).map(|record| table.view(record))
     }
 
+    /// No new work is taken.
+    pub fn is_draining(&self) -> bool {
+        self.lock().draining
+    }
+
     /// Whether one runs on this key: another would join it, or be told of the conflict.
     pub fn runs(&self, key: &W::Key) -> bool {
         self.lock().running.contains_key(key)
