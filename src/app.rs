@@ -20,9 +20,11 @@ use crate::{
     operation::{Limits, Operations},
     readiness,
     source::{RootError, Roots},
+    telemetry::metrics::InstallError,
 };
 
 mod keepers;
+mod observe;
 mod program;
 mod reload;
 
@@ -46,6 +48,7 @@ pub struct App {
     credentials: Arc<Credentials>,
     api: accept::Server,
     health: Option<accept::Server>,
+    metrics: Option<observe::Server>,
     /// Where the configuration is read again, and who asks for that.
     source: Option<(Source, Arc<Notify>)>,
 }
@@ -65,6 +68,9 @@ pub enum StartError {
     /// The API.
     #[error(transparent)]
     Api(#[from] grpc::InvalidDescriptors),
+    /// Metrics.
+    #[error(transparent)]
+    Metrics(#[from] InstallError),
     /// A listener.
     #[error("cannot listen on {address}: is another service there? choose another with {flag}")]
     Listen {
@@ -119,6 +125,13 @@ impl App {
             }
             None => None,
         };
+        let metrics = match settings.metrics_listen {
+            Some(address) => {
+                let listener = bind(address, "--metrics-listen").await?;
+                Some(observe::Server::new(listener, manager.clone(), publisher.subscribe())?)
+            }
+            None => None,
+        };
         // After all that can fail, and before the first call is answered.
         manager.resume(opening).await;
         Ok(Self {
@@ -131,6 +144,7 @@ impl App {
             credentials,
             api,
             health,
+            metrics,
             source: None,
         })
     }
@@ -157,6 +171,11 @@ impl App {
         Arc::clone(&self.credentials)
     }
 
+    /// Where metrics are told.
+    pub fn metrics_addr(&self) -> Option<io::Result<SocketAddr>> {
+        self.metrics.as_ref().map(observe::Server::local_addr)
+    }
+
     /// Serves until `shutdown`, then stops in order. Returns when nothing of the service runs any more.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
@@ -169,6 +188,7 @@ impl App {
             credentials,
             api,
             health,
+            metrics,
             source,
         } = self;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -176,6 +196,9 @@ impl App {
         tasks.spawn(api.run());
         if let Some(health) = health {
             tasks.spawn(health.run());
+        }
+        if let Some(metrics) = metrics {
+            tasks.spawn(metrics.run(ends.clone()));
         }
         let mut keepers = Keepers {
             manager: manager.clone(),

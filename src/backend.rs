@@ -28,6 +28,7 @@ pub mod call;
 pub mod embedded;
 pub mod error;
 mod files;
+pub mod observed;
 pub mod ollama;
 pub mod scripted;
 mod text;

@@ -81,6 +81,10 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where health alone listens in plain text, when asked.
     pub health_listen: Option<SocketAddr>,
+    /// Where metrics are told, when asked.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The collector of traces, when one was named.
+    pub otlp_endpoint: Option<String>,
     /// What outlives us. Absolute.
     pub state_dir: PathBuf,
     /// Where callers' paths may lead. Absolute.

@@ -31,6 +31,7 @@ mod decode;
 mod encode;
 mod health;
 mod model_control;
+mod observe;
 mod operations;
 pub mod proto;
 mod status;

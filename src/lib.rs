@@ -18,7 +18,7 @@
 //! | [`readiness`] | probes engines; the only writer of health | `backend`, `config`, `engines`, `model` |
 //! | [`grpc`] | the API, who may call it | `config::access`, `manager`, `model`, `operation`, `readiness` |
 //! | [`cli`] | the client | the generated code in `grpc::proto` |
-//! | [`telemetry`] | the log | nothing; all may use it |
+//! | [`telemetry`] | the log, metrics, traces | nothing; all may use it |
 //! | [`app`] | wires them together; starts and stops | all |
 
 pub mod app;

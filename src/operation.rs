@@ -21,12 +21,14 @@ use std::{
     fmt,
     hash::Hash,
     sync::{Arc, Mutex, atomic::AtomicBool},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 use uuid::Uuid;
+
+use crate::telemetry::trace::Link;
 
 mod driver;
 mod journal;
@@ -59,6 +61,8 @@ pub trait Work: Send + Sync + Sized + 'static {
     fn meet(running: &Self::Content, new: &Self::Content) -> Meeting;
     /// What each line of the operation's log carries, without a parent: an operation outlives the call that began it.
     fn span(id: Uuid, label: &Self::Label) -> tracing::Span;
+    /// The work has ended, and took so long: for whoever counts.
+    fn ended(_label: &Self::Label, _took: Duration, _ended: &Ended<Self>) {}
     /// The failure of work that was stopped.
     fn stopped(id: Uuid, why: Why) -> Self::Failure;
     /// The failure of work that broke off by a fault of ours.
@@ -225,6 +229,8 @@ struct Record<W: Work> {
     taken_up: u32,
     status: watch::Sender<Status<W>>,
     stop: report::Stop,
+    /// For those who join.
+    link: Link,
 }
 
 /// What an operation needs while it runs.
@@ -287,7 +293,7 @@ impl<W: Work> fmt::Debug for Left<W> {
 // === impl Record ===
 
 impl<W: Work> Record<W> {
-    fn new(id: Uuid, create_time: SystemTime, order: Order<W>, taken_up: u32) -> Self {
+    fn new(id: Uuid, create_time: SystemTime, order: Order<W>, taken_up: u32, link: Link) -> Self {
         let status = Status {
             running: false,
             progress: Arc::new(order.first),
@@ -309,6 +315,7 @@ impl<W: Work> Record<W> {
             taken_up,
             status: watch::Sender::new(status),
             stop: report::Stop::default(),
+            link,
         }
     }
 

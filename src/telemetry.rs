@@ -1,8 +1,12 @@
-//! The log.
+//! The log, metrics and traces. Everybody may tell them something; they know nobody.
 
-use std::{error::Error, fmt, io::IsTerminal as _};
+use std::{error::Error, io::IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+pub mod metrics;
+pub mod trace;
+mod traced;
 
 /// An error with all its causes, for one line of the log. No Display of ours repeats its source.
 #[derive(Debug)]
@@ -22,25 +26,34 @@ pub enum Format {
 #[error("the log filter cannot be read")]
 pub struct InvalidFilter(#[from] tracing_subscriber::filter::ParseError);
 
-/// Sends the log to standard error. Once a process; a second call changes nothing.
+/// Sends the log to standard error, and spans to where [`trace::start`] said. Once a process; a second call changes nothing.
 pub fn init(format: Format, filter: &str) -> Result<(), InvalidFilter> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter)?)
+    let hidden = format!("{}=off", trace::TARGET).parse()?;
+    let filter = EnvFilter::try_new(filter)?.add_directive(hidden);
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    let _already = match format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
-    }
-    .is_err();
+    let lines = match format {
+        Format::Text => lines.with_filter(filter).boxed(),
+        Format::Json => lines
+            .json()
+            .flatten_event(true)
+            .map_event_format(traced::Traced)
+            .with_filter(filter)
+            .boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(lines);
+    #[cfg(feature = "otlp")]
+    let subscriber = subscriber.with(trace::layer());
+    let _already = subscriber.try_init().is_err();
     Ok(())
 }
 
 // === impl Chain ===
 
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0)?;
         let mut source = self.0.source();
         while let Some(cause) = source {

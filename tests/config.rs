@@ -99,7 +99,7 @@ fn every_flag_has_its_twin() {
         assert!(argument.get_help().is_some(), "{flag}");
         count += 1;
     }
-    assert_eq!(count, 38);
+    assert_eq!(count, 40);
 }
 
 #[test]

@@ -40,17 +40,27 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    if let Err(error) = telemetry::init(format, &args.log) {
-        return fail(USAGE, &Chain(&error));
-    }
-    for warning in config::warnings(&config) {
-        tracing::warn!("{warning}");
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILED, &Chain(&error)),
     };
-    runtime.block_on(run(config, source))
+    runtime.block_on(async {
+        let traces = match telemetry::trace::start(config.server.otlp_endpoint.as_deref()) {
+            Ok(traces) => traces,
+            Err(error) => return fail(USAGE, &Chain(&error)),
+        };
+        if let Err(error) = telemetry::init(format, &args.log) {
+            return fail(USAGE, &Chain(&error));
+        }
+        for warning in config::warnings(&config) {
+            tracing::warn!("{warning}");
+        }
+        let code = run(config, source).await;
+        if let Some(traces) = traces {
+            traces.stop().await;
+        }
+        code
+    })
 }
 
 /// Checks or prints the configuration.
@@ -106,6 +116,9 @@ async fn run(config: Config, source: Source) -> ExitCode {
     }
     if let Some(Ok(address)) = app.health_addr() {
         tracing::info!(%address, "listening for health");
+    }
+    if let Some(Ok(address)) = app.metrics_addr() {
+        tracing::info!(%address, "listening for metrics");
     }
     app.run(shutdown).await;
     ExitCode::SUCCESS

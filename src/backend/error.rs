@@ -78,6 +78,40 @@ pub enum Kind {
     Internal,
 }
 
+// === impl Kind ===
+
+impl Kind {
+    /// For metrics and traces: one of few.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Busy(_) => "busy",
+            Self::NotFound => "not_found",
+            Self::Exists => "exists",
+            Self::FileInvalid => "file_invalid",
+            Self::OptionInvalid(_) => "option_invalid",
+            Self::NameInvalid => "name_invalid",
+            Self::SourceNotUsable => "source_not_usable",
+            Self::Cannot(_) => "cannot",
+            Self::MissingPart => "missing_part",
+            Self::RegistryUnreachable => "registry_unreachable",
+            Self::RegistryBusy(_) => "registry_busy",
+            Self::RegistryCredentials => "registry_credentials",
+            Self::RegistryNotAllowed => "registry_not_allowed",
+            Self::NotLoadable => "not_loadable",
+            Self::OutOfMemory => "out_of_memory",
+            Self::DiskFull { .. } => "disk_full",
+            Self::StoreUnusable => "store_unusable",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::PinMismatch => "pin_mismatch",
+            Self::Stalled => "stalled",
+            Self::Interrupted => "interrupted",
+            Self::Protocol => "protocol",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 // === impl Error ===
 
 impl Error {

@@ -43,6 +43,15 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", env = "MODEL_CONTROL_HEALTH_LISTEN")]
     pub health_listen: Option<SocketAddr>,
 
+    /// Address and port of `/metrics`, `/livez` and `/readyz` in plain text, open to whoever reaches it [default: nowhere].
+    #[arg(long, value_name = "ADDRESS", env = "MODEL_CONTROL_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// URL of an OpenTelemetry collector that takes traces by OTLP over gRPC [default: what OTEL_EXPORTER_OTLP_ENDPOINT says,
+    /// else none].
+    #[arg(long, value_name = "URL", env = "MODEL_CONTROL_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+
     /// Folder of what must outlive the service [default: model-control in the user's state folder].
     #[arg(long, value_name = "FOLDER", env = "MODEL_CONTROL_STATE_DIR")]
     pub state_dir: Option<PathBuf>,

@@ -101,6 +101,20 @@ fn server(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> O
     if args.health_listen == Some(args.listen) && args.listen.port() != 0 {
         wrong("--health-listen is the same address as --listen, which serves health as well: leave it out");
     }
+    for (flag, other) in [("--listen", Some(args.listen)), ("--health-listen", args.health_listen)] {
+        if other.is_some_and(|other| args.metrics_listen == Some(other) && other.port() != 0) {
+            wrong(&format!(
+                "--metrics-listen is the same address as {flag}: give it a port of its own"
+            ));
+        }
+    }
+    if let Some(url) = &args.otlp_endpoint
+        && !url
+            .parse::<http::Uri>()
+            .is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")))
+    {
+        wrong("--otlp-endpoint is no URL of a collector: give one like http://127.0.0.1:4317");
+    }
     let state_dir = match &args.state_dir {
         Some(path) => Some(folders.working.join(path)),
         None => folders
@@ -117,6 +131,8 @@ fn server(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> O
     Some(Server {
         listen: args.listen,
         health_listen: args.health_listen,
+        metrics_listen: args.metrics_listen,
+        otlp_endpoint: args.otlp_endpoint.clone(),
         state_dir,
         model_roots: model_roots(args).map(|root| folders.working.join(root)).collect(),
         allow_unauthenticated: args.allow_unauthenticated,

@@ -38,6 +38,8 @@ fn write_server(out: &mut String, config: &Config) -> fmt::Result {
     let Server {
         listen,
         health_listen,
+        metrics_listen,
+        otlp_endpoint,
         state_dir,
         model_roots,
         allow_unauthenticated,
@@ -58,10 +60,16 @@ fn write_server(out: &mut String, config: &Config) -> fmt::Result {
         .iter()
         .map(|root| Quoted(root.display()).to_string())
         .collect();
-    let health_listen = health_listen.map_or("null".to_owned(), |address| Quoted(address).to_string());
-    let settings: [(&str, &dyn Display); 16] = [
+    let address =
+        |address: &Option<std::net::SocketAddr>| address.map_or("null".to_owned(), |told| Quoted(told).to_string());
+    let otlp_endpoint = otlp_endpoint
+        .as_ref()
+        .map_or("null".to_owned(), |url| Quoted(url).to_string());
+    let settings: [(&str, &dyn Display); 18] = [
         ("listen", &Quoted(listen)),
-        ("health_listen", &health_listen),
+        ("health_listen", &address(health_listen)),
+        ("metrics_listen", &address(metrics_listen)),
+        ("otlp_endpoint", &otlp_endpoint),
         ("state_dir", &Quoted(state_dir.display())),
         ("model_roots", &format!("[{}]", roots.join(", "))),
         ("allow_unauthenticated", allow_unauthenticated),

@@ -9,6 +9,7 @@ use crate::{
         embedded::{
             AllowList, AllowedHost, Embedded, Pulling, Registry, RegistrySettings, RunnerSettings, TransferLimits,
         },
+        observed::Observed,
         ollama::{self, Memory as Remembered, Ollama},
     },
     config::{self, Config, Framework, RegistryHost},
@@ -145,7 +146,7 @@ impl Builder {
         }
         let engine = Engine {
             reach: reach.into(),
-            ..Engine::new(id, make(self)?)
+            ..Engine::new(id, Arc::new(Observed::new(make(self)?, &entry.name)))
         };
         self.made.insert(engine.id.clone(), engine.clone());
         Ok(engine)

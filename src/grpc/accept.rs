@@ -18,7 +18,8 @@ use tonic::service::Routes;
 
 use super::{
     Credentials,
-    call::{self, Peer},
+    call::Peer,
+    observe,
     tls::{self, ClientCertificate},
 };
 
@@ -208,7 +209,7 @@ impl Shared {
         });
         let service = hyper::service::service_fn(|request| {
             let credentials = self.credentials.clone();
-            call::answer(
+            observe::answer(
                 self.routes.clone(),
                 credentials,
                 request,

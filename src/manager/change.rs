@@ -151,7 +151,7 @@ async fn ended(mut following: ModelSubscription) -> Result<Changed, Failure> {
 }
 
 pub(super) async fn run(manager: Manager, job: Job, reporter: ModelReporter) -> End<ModelWork> {
-    let progress = Progress::begin(reporter);
+    let progress = Progress::begin(reporter, &job.entry.name);
     let done = match &job.change {
         Change::Delete { allow_missing, unload } => job.delete(*allow_missing, *unload, &progress).await,
         Change::Copy { source, replace } => job.copy(source, *replace, &progress).await,

@@ -97,6 +97,18 @@ impl Manager {
 // === impl OperationKind ===
 
 impl OperationKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::EnsureReady,
+        Self::Pull,
+        Self::CreateFromPath,
+        Self::Push,
+        Self::Load,
+        Self::Delete,
+        Self::Copy,
+        Self::Unload,
+    ];
+
     /// As logs and tables spell it.
     pub fn as_str(self) -> &'static str {
         match self {

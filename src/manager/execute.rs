@@ -19,7 +19,7 @@ use crate::{
 
 /// Does the task to its end. Ends early when the operation is told to stop.
 pub(super) async fn run(manager: Manager, task: Task, reporter: ModelReporter) -> End<ModelWork> {
-    let progress = Progress::begin(reporter);
+    let progress = Progress::begin(reporter, &task.entry.name);
     let ended = steps(&manager, &task, &progress).await;
     manager.shared.changed.notify_waiters();
     follow::end(ended)

@@ -15,6 +15,7 @@ use crate::{
     backend::{Call, Cancelled, Done, Error, Kind, Next},
     model::{Event, Failure, ModelName, Phase, Snapshot},
     operation::End,
+    telemetry::metrics,
 };
 
 /// An engine may be silent this long: reading and checking a model of hundreds of gigabytes takes minutes without a word.
@@ -42,6 +43,8 @@ pub(super) struct At<'a> {
 #[derive(Debug)]
 pub(super) struct Progress {
     reporter: ModelReporter,
+    /// The entry's name.
+    backend: String,
     start: Instant,
     /// Of an operation that was taken up again.
     before: Duration,
@@ -96,11 +99,12 @@ impl At<'_> {
 
 impl Progress {
     /// Of a job that begins now.
-    pub(super) fn begin(reporter: ModelReporter) -> Self {
+    pub(super) fn begin(reporter: ModelReporter, backend: &str) -> Self {
         reporter.running();
         let before = reporter.look(|snapshot| snapshot.elapsed);
         Self {
             reporter,
+            backend: backend.to_owned(),
             start: Instant::now(),
             before,
         }
@@ -115,13 +119,25 @@ impl Progress {
     }
 
     pub(super) fn report(&self, event: Event) {
-        let at = self.before + self.start.elapsed();
+        let (at, before) = (self.before + self.start.elapsed(), self.bytes());
         if let Event::Entered(phase) = &event
             && self.reporter.look(|snapshot| snapshot.phase.name() != phase.name())
         {
             tracing::info!(phase = phase.name(), "operation entered a phase");
         }
         self.reporter.report(|snapshot: Snapshot| snapshot.fold(event, at));
+        let (phase, began, bytes) = self.bytes();
+        // What a phase begins with was there already.
+        if began == before.1 && bytes > before.2 {
+            metrics::operation_bytes(&self.backend, phase, bytes - before.2);
+        }
+    }
+
+    fn bytes(&self) -> (&'static str, Option<SystemTime>, u64) {
+        self.reporter.look(|snapshot| {
+            let began = snapshot.phases.last().map(|phase| phase.start_time);
+            (snapshot.phase.name(), began, snapshot.completed_bytes)
+        })
     }
 
     /// A question to the engine, given up when the operation is told to stop: an engine that hangs holds up no cancel.

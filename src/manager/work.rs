@@ -1,6 +1,9 @@
 //! What an operation is here: its kinds, what two callers must agree on, what comes of it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,6 +18,7 @@ use crate::{
         Canary, Digest, Failure, ImportOptions, ModelInfo, ModelName, Plan, Provenance, Reason, Running, Snapshot,
     },
     operation::{Ended, Meeting, Operations, Reporter, Status, Subscription, View, Why, Work},
+    telemetry::{metrics, trace},
 };
 
 /// Work on models.
@@ -143,14 +147,29 @@ impl Work for ModelWork {
     }
 
     fn span(id: Uuid, label: &Label) -> tracing::Span {
-        tracing::info_span!(
+        let span = tracing::info_span!(
             parent: None,
             "operation",
             operation.id = %id,
             operation.kind = label.kind.as_str(),
             backend.name = label.backend,
             model.name = %label.name,
-        )
+        );
+        trace::begun_here(&span);
+        span
+    }
+
+    fn ended(label: &Label, took: Duration, ended: &ModelEnded) {
+        let (outcome, reason) = match &ended.result {
+            Ok(_) => ("succeeded", None),
+            Err(failure) if ended.cancelled => ("stopped", Some(failure.reason)),
+            Err(failure) => ("failed", Some(failure.reason)),
+        };
+        let reason = reason.map(|reason| reason.text().into_owned()).unwrap_or_default();
+        if outcome == "failed" {
+            trace::operation_failed(&tracing::Span::current(), &reason);
+        }
+        metrics::operation_ended(&label.backend, label.kind.as_str(), outcome, reason, took);
     }
 
     fn stopped(id: Uuid, why: Why) -> Failure {

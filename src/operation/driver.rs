@@ -4,7 +4,7 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures::FutureExt as _;
@@ -21,6 +21,7 @@ struct Registered<W: Work> {
     /// What is to be published, while it is being recorded.
     end: Option<Arc<Ended<W>>>,
     published: bool,
+    began: Instant,
 }
 
 /// Runs `job` to its end. The task ends when the job does, or [`STOP_GRACE`] after it was told to stop.
@@ -34,6 +35,7 @@ where
         record: Arc::clone(&record),
         end: None,
         published: false,
+        began: Instant::now(),
     };
     let overdue = async {
         record.stop.wait().await;
@@ -99,6 +101,7 @@ impl<W: Work> Registered<W> {
     fn publish(&mut self) {
         let Some(ended) = self.end.take() else { return };
         self.published = true;
+        W::ended(&self.record.label, self.began.elapsed(), &ended);
         // First out of the table, then published: see the module's documentation.
         self.operations.retire(&self.record);
         self.record.status.send_modify(|status| status.ended = Some(ended));

@@ -17,6 +17,7 @@ use super::{
     journal::{Held, Kind, Line},
     report::Stop,
 };
+use crate::telemetry::trace::Link;
 
 /// The line of an operation that runs.
 #[derive(Serialize)]
@@ -103,8 +104,9 @@ impl<W: Work> Operations<W> {
         if table.draining || taken(&order.key) || order.held.iter().any(taken) {
             return false;
         }
-        let record = Record::new(left.id, left.create_time, order, left.taken_up + 1);
-        self.launch(&mut table, &Arc::new(record), 0, job);
+        let span = W::span(left.id, &order.label);
+        let record = Record::new(left.id, left.create_time, order, left.taken_up + 1, Link::to(&span));
+        self.launch(&mut table, &Arc::new(record), 0, span, job);
         drop(table);
         if let Some(line) = self.begun(left.id)
             && let Some(journal) = self.journal()
@@ -263,6 +265,7 @@ impl<W: Work> Record<W> {
             taken_up: 0,
             status: watch::Sender::new(status),
             stop: Stop::default(),
+            link: Link::default(),
         }
     }
 

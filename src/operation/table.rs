@@ -18,6 +18,7 @@ use super::{
     Work, driver,
     journal::{Bounds, Journal},
 };
+use crate::telemetry::trace::Link;
 
 /// All operations. Cheap to clone: a handle.
 pub struct Operations<W: Work> {
@@ -255,6 +256,7 @@ impl<W: Work> Operations<W> {
             Meeting::Wait => return Ok(Found::Wait(record.status.subscribe())),
             Meeting::Conflict => return Err(record.conflict()),
         }
+        record.link.join();
         running.subscribers += 1;
         if order.on_disconnect == OnDisconnect::Keep {
             place.keep.store(true, Ordering::Relaxed);
@@ -275,14 +277,23 @@ impl<W: Work> Operations<W> {
         F: Future<Output = End<W>> + Send + 'static,
     {
         let key = order.key.clone();
-        let record = Arc::new(Record::new(Uuid::now_v7(), SystemTime::now(), order, 0));
+        let id = Uuid::now_v7();
+        let span = W::span(id, &order.label);
+        let record = Arc::new(Record::new(id, SystemTime::now(), order, 0, Link::to(&span)));
         let receiver = record.status.subscribe();
-        self.launch(table, &record, 1, job);
+        self.launch(table, &record, 1, span, job);
         Subscription::new(self.clone(), record.id, key, false, receiver)
     }
 
     /// Enters an operation into the table and runs its job.
-    pub(super) fn launch<J, F>(&self, table: &mut Table<W>, record: &Arc<Record<W>>, subscribers: usize, job: J)
+    pub(super) fn launch<J, F>(
+        &self,
+        table: &mut Table<W>,
+        record: &Arc<Record<W>>,
+        subscribers: usize,
+        span: tracing::Span,
+        job: J,
+    )
     where
         J: FnOnce(Reporter<W>) -> F,
         F: Future<Output = End<W>> + Send + 'static,
@@ -295,7 +306,6 @@ impl<W: Work> Operations<W> {
             table.running.insert(key.clone(), running);
         }
         table.by_id.insert(record.id, Arc::clone(record));
-        let span = W::span(record.id, &record.label);
         let job = job(Reporter::new(Arc::clone(record)));
         let driven = driver::drive(self.clone(), Arc::clone(record), job);
         self.inner.tasks.spawn(driven.instrument(span));

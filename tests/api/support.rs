@@ -60,6 +60,8 @@ impl Plan {
         let state = tempfile::tempdir().unwrap();
         let settings = Server {
             listen: "127.0.0.1:0".parse().unwrap(),
+            metrics_listen: None,
+            otlp_endpoint: None,
             health_listen: None,
             state_dir: state.path().to_owned(),
             model_roots: vec![],

@@ -21,7 +21,10 @@ use super::{
     error::{self, Doing, cause},
     stream::Stream,
 };
-use crate::backend::{Error, Kind};
+use crate::{
+    backend::{Error, Kind},
+    telemetry::trace,
+};
 
 const USER_AGENT: &str = concat!("model-control/", env!("CARGO_PKG_VERSION"));
 const CONNECT: Duration = Duration::from_secs(5);
@@ -215,7 +218,10 @@ impl Client {
     }
 
     async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
-        let request = self.http.request(method, format!("{}{path}", self.url));
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        for (name, value) in trace::carried() {
+            request = request.header(name, value);
+        }
         let Some(file) = &self.header_file else {
             return Ok(request);
         };

@@ -15,7 +15,10 @@ use super::{
     reason,
     table::Ended,
 };
-use crate::backend::{Error, Kind};
+use crate::{
+    backend::{Error, Kind},
+    telemetry::metrics,
+};
 
 /// From SIGTERM to SIGKILL where nobody waits for an answer.
 const CANCEL: Duration = Duration::from_millis(300);
@@ -41,6 +44,7 @@ async fn run(shared: &Shared, instance: &Instance) -> Error {
     tracing::info!(
         model = %instance.subject.name, pid = child.pid, bytes = instance.resident(), "the model is in memory"
     );
+    metrics::runner_started();
     match serve(shared, instance, &mut child).await {
         Some(ended) => died(shared, instance, &child, ended),
         None => stop(shared, instance, &mut child, true).await,
@@ -185,6 +189,7 @@ fn died(shared: &Shared, instance: &Instance, child: &Child, ended: io::Result<E
     tracing::warn!(
         model = %instance.subject.name, pid = child.pid, ending, ?last_lines, "the engine ended by itself"
     );
+    metrics::runner_died();
     shared.table().died(instance, &Ended::new(status, last_lines));
     let text = format!("the engine of model `{}` ended with {ending}", instance.subject.name);
     Error::new(Kind::Interrupted, text)
