@@ -111,14 +111,15 @@ async fn run(config: Config, source: Source) -> ExitCode {
         Ok(app) => app.reloading(source, reload),
         Err(error) => return fail(FAILED, &Chain(&error)),
     };
-    if let Ok(address) = app.local_addr() {
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-    }
     if let Some(Ok(address)) = app.health_addr() {
         tracing::info!(%address, "listening for health");
     }
     if let Some(Ok(address)) = app.metrics_addr() {
         tracing::info!(%address, "listening for metrics");
+    }
+    // Last: whoever waits for this line finds all of them.
+    if let Ok(address) = app.local_addr() {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     }
     app.run(shutdown).await;
     ExitCode::SUCCESS

@@ -137,9 +137,8 @@ impl Service {
 
     fn listens(&mut self, log: &Receiver<String>) {
         while let Ok(line) = log.recv_timeout(PATIENCE) {
-            let address = line.split(' ').find_map(|word| word.strip_prefix("address="));
-            if let (true, Some(address)) = (line.contains("listening"), address) {
-                self.address = address.parse().unwrap();
+            if let Some(address) = address(&line, "listening") {
+                self.address = address;
                 return;
             }
             self.said.push(line);
@@ -148,6 +147,12 @@ impl Service {
             "the service ended, or is silent, before it listened:\n{}",
             self.said.join("\n")
         );
+    }
+
+    /// Where it said that it listens for metrics.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        let told = |line: &String| address(line, "listening for metrics");
+        self.said.iter().find_map(told).unwrap()
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -170,6 +175,12 @@ impl Service {
     pub(crate) fn kill(self) {
         drop(self);
     }
+}
+
+/// The address in a line with this message.
+fn address(line: &str, message: &str) -> Option<SocketAddr> {
+    let (_, address) = line.split_once(&format!(" {message} address="))?;
+    address.split(' ').next()?.parse().ok()
 }
 
 impl Drop for Service {
