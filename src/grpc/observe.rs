@@ -83,9 +83,10 @@ struct Rpc {
     code: Option<&'static str>,
 }
 
-/// A body that tells when it has ended.
+/// A body that tells when it has ended. What it does, and what its end does, is done in the call's span.
 struct Observed {
-    inner: Body,
+    /// None once it is dropped.
+    inner: Option<Body>,
     rpc: Rpc,
 }
 
@@ -105,7 +106,10 @@ pub(super) async fn answer(
     } else if !response.status().is_success() {
         rpc.code = Some(UNKNOWN);
     }
-    Ok(response.map(|inner| Body::new(Observed { inner, rpc })))
+    Ok(response.map(|inner| {
+        let inner = Some(inner);
+        Body::new(Observed { inner, rpc })
+    }))
 }
 
 fn method(path: &str) -> &'static str {
@@ -153,25 +157,35 @@ impl HttpBody for Observed {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let Self { inner, rpc } = &mut *self;
+        let Some(inner) = inner else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(rpc.span.in_scope(|| Pin::new(inner).poll_frame(cx)));
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
-                    self.rpc.code = Some(code(trailers).unwrap_or(UNKNOWN));
+                    rpc.code = Some(code(trailers).unwrap_or(UNKNOWN));
                 }
             }
-            Some(Err(_)) => self.rpc.code = Some(UNKNOWN),
+            Some(Err(_)) => rpc.code = Some(UNKNOWN),
             None => {}
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map(HttpBody::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.rpc.span.in_scope(|| self.inner = None);
     }
 }
 

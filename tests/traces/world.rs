@@ -45,7 +45,8 @@ pub(super) struct Collector {
 
 struct Receiver(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
-/// As much of an Ollama as an EnsureReady asks for: it has `here`, and `pulled` once that was let go.
+/// As much of an Ollama as an EnsureReady asks for: it has `here`, and `pulled` once that was pulled, which waits until it
+/// is let go.
 pub(super) struct Engine {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -57,6 +58,7 @@ struct Shared {
     heard: Mutex<Vec<String>>,
     asked: watch::Sender<bool>,
     free: watch::Sender<bool>,
+    done: watch::Sender<bool>,
 }
 
 /// The service. Dropping it kills the process.
@@ -170,7 +172,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         "/api/ps" => Json(json!({ "models": [] })).into_response(),
         "/api/tags" => {
             let mut models = vec![model("here:latest", "a")];
-            if *shared.free.borrow() {
+            if *shared.done.borrow() {
                 models.push(model("pulled:latest", "b"));
             }
             Json(json!({ "models": models })).into_response()
@@ -178,6 +180,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         "/api/pull" => {
             shared.asked.send_replace(true);
             shared.free.subscribe().wait_for(|&free| free).await.unwrap();
+            shared.done.send_replace(true);
             "{\"status\":\"success\"}\n".into_response()
         }
         _ => (http::StatusCode::NOT_FOUND, Json(json!({ "error": "not found" }))).into_response(),
