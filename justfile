@@ -62,6 +62,11 @@ test *args:
 conformance *args:
     cargo test --locked --test conformance -- {{ args }}
 
+# metrics, alerts and the dashboard, by the real promtool and Prometheus (needs Debian's package prometheus)
+prometheus:
+    cargo build --locked --quiet
+    tools/prometheus/check "$(realpath "${CARGO_TARGET_DIR:-target}")/debug/model-control"
+
 # the benchmarks, of the program as it is shipped; ratios and figures, nothing is asserted
 bench *args:
     cargo build --locked --profile dist

@@ -232,14 +232,7 @@ async fn a_life_cycle_is_told_and_what_is_gone_is_gone() {
     let bytes = [("backend", "one"), ("phase", "uploading")];
     assert!(seen.value("model_control_operation_bytes_total", &bytes) >= Some(130_656.0));
 
-    // Names and types are the documented ones, and all of those are there.
-    assert_eq!(seen.families(), expected(runs));
-    for metric in table::ALL {
-        for labels in seen.labels(metric.name) {
-            let told: BTreeSet<_> = labels.iter().map(String::as_str).collect();
-            assert_eq!(told, metric.labels.iter().copied().collect(), "{}", metric.name);
-        }
-    }
+    documented(&seen, runs);
 
     // A reload: one entry goes, with all that was its state.
     scene.write(&json!([one]).to_string());
@@ -263,6 +256,17 @@ async fn a_life_cycle_is_told_and_what_is_gone_is_gone() {
         seen.value("model_control_config_reloads_total", &[("outcome", "refused")]),
         Some(1.0)
     );
+}
+
+/// Names and types are the documented ones, and all of those are there.
+fn documented(seen: &Exposed, runs: bool) {
+    assert_eq!(seen.families(), expected(runs));
+    for metric in table::ALL {
+        for labels in seen.labels(metric.name) {
+            let told: BTreeSet<_> = labels.iter().map(String::as_str).collect();
+            assert_eq!(told, metric.labels.iter().copied().collect(), "{}", metric.name);
+        }
+    }
 }
 
 /// Every family of the table but those that need what this test has not.

@@ -15,7 +15,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use prost::Message as _;
-use prost_types::FileDescriptorSet;
+use prost_types::{FileDescriptorSet, MethodDescriptorProto};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, service::Routes};
 use tracing::{Instrument as _, Span};
@@ -67,7 +67,7 @@ static METHODS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let mut methods = HashSet::new();
     for file in files.flat_map(|set| set.file) {
         for service in &file.service {
-            let names = service.method.iter().map(|method| method.name());
+            let names = service.method.iter().map(MethodDescriptorProto::name);
             methods.extend(names.map(|name| format!("{}.{}/{name}", file.package(), service.name())));
         }
     }
