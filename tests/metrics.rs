@@ -354,19 +354,44 @@ async fn a_port_that_is_taken_stops_the_start() {
     assert!(said.contains("--metrics-listen"), "{said}");
 }
 
+/// What `config check` says of wrong flags.
+fn refused(flags: &[&str]) -> String {
+    let home = Home::new();
+    let mut command = Command::new(PROGRAM);
+    command.args(["config", "check"]).args(flags);
+    let output = command.env_clear().env("HOME", home.path("")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    said
+}
+
 #[test]
 fn the_same_address_twice_is_a_wrong_flag() {
-    let home = Home::new();
-    for (flag, other) in [("--listen", "127.0.0.1:50999"), ("--health-listen", "127.0.0.1:50998")] {
-        let mut command = Command::new(PROGRAM);
-        command.args(["config", "check", "--metrics-listen", other, flag, other]);
-        let output = command.env_clear().env("HOME", home.path("")).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{said}");
+    let at = "127.0.0.1:50999";
+    for flag in ["--listen", "--health-listen"] {
+        let said = refused(&["--metrics-listen", at, flag, at]);
         assert!(
             said.contains(&format!("--metrics-listen is the same address as {flag}")),
             "{said}"
         );
+    }
+}
+
+#[test]
+fn a_collector_has_a_plain_url() {
+    for url in [
+        "localhost:4317",
+        "ftp://a:1",
+        "http://user:secret@a:4317",
+        "",
+        "http://",
+    ] {
+        let said = refused(&["--otlp-endpoint", url]);
+        assert!(
+            said.contains("--otlp-endpoint is no URL of a collector"),
+            "{url}: {said}"
+        );
+        assert!(!said.contains("secret"), "{said}");
     }
 }
 

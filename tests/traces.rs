@@ -5,12 +5,15 @@
 #[path = "traces/world.rs"]
 mod world;
 
+use std::time::{Duration, Instant};
+
 use model_control::grpc::proto::{
     health::{HealthCheckRequest, health_client::HealthClient},
     v1::{EnsureReadyRequest, model_control_client::ModelControlClient},
 };
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tonic::{Request, metadata::MetadataValue, transport::Channel};
 
 use self::world::{Collector, Engine, LONG, Program};
@@ -190,6 +193,26 @@ async fn who_joins_an_operation_is_linked_to_it() {
         collector.resource("deployment.environment.name").as_deref(),
         Some("test")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_says_nothing_holds_up_nobody() {
+    let (engine, mute) = (Engine::start().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = format!("http://{}", mute.local_addr().unwrap());
+    let program = Program::start(
+        &engine,
+        &["--otlp-endpoint", &url],
+        &[("OTEL_BSP_SCHEDULE_DELAY", "50")],
+    )
+    .await;
+    let channel = program.channel().await;
+    for _ in 0..5 {
+        ensure(channel.clone(), "here").await.unwrap();
+    }
+    drop(channel);
+    let asked = Instant::now();
+    program.stop().await;
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,7 +54,7 @@ impl Observed {
             backend: Arc::clone(&self.backend),
             method,
             began: Instant::now(),
-            span: trace::engine_call(&self.backend, &self.inner.endpoint(), method),
+            span: trace::engine_call(&self.backend, || self.inner.endpoint(), method),
             told: false,
         }
     }

@@ -109,11 +109,12 @@ fn server(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> O
         }
     }
     if let Some(url) = &args.otlp_endpoint
-        && !url
-            .parse::<http::Uri>()
-            .is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")))
+        && !url.parse::<http::Uri>().is_ok_and(|url| is_collector(&url))
     {
-        wrong("--otlp-endpoint is no URL of a collector: give one like http://127.0.0.1:4317");
+        wrong(
+            "--otlp-endpoint is no URL of a collector: give one like http://127.0.0.1:4317, and credentials in \
+             OTEL_EXPORTER_OTLP_HEADERS",
+        );
     }
     let state_dir = match &args.state_dir {
         Some(path) => Some(folders.working.join(path)),
@@ -149,6 +150,13 @@ fn server(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> O
         drain_delay: args.drain_delay,
         drain_timeout: args.drain_timeout,
     })
+}
+
+fn is_collector(url: &http::Uri) -> bool {
+    let plain = url
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@'));
+    plain && matches!(url.scheme_str(), Some("http" | "https"))
 }
 
 /// A flag is one folder, whatever its name holds; the variable is a list like any search path.

@@ -287,6 +287,8 @@ digest: {digest}
 server:
   listen: \"127.0.0.1:50051\" # default
   health_listen: null # default
+  metrics_listen: null # default
+  otlp_endpoint: null # default
   state_dir: \"/state/model-control\" # default
   model_roots: [\"/models\"] # flag
   allow_unauthenticated: false # default

@@ -29,7 +29,7 @@ pub fn rpc(_method: &'static str, _headers: &HeaderMap, _peer: SocketAddr) -> Sp
 }
 
 /// The span of an engine call.
-pub fn engine_call(_backend: &str, _endpoint: &str, _method: &'static str) -> Span {
+pub fn engine_call(_backend: &str, _endpoint: impl FnOnce() -> String, _method: &'static str) -> Span {
     Span::none()
 }
 

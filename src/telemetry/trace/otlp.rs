@@ -28,7 +28,11 @@ use opentelemetry_sdk::{
 };
 use tracing::{Metadata, Span, Subscriber};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
-use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, filter_fn},
+    registry::LookupSpan,
+};
 
 use super::TARGET;
 
@@ -118,7 +122,7 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    Some(layer.with_filter(filter_fn(ours)))
+    Some(layer.with_filter(filter_fn(ours).with_max_level_hint(LevelFilter::INFO)))
 }
 
 /// The span of a call: a child of the caller's, when that tells one.
@@ -147,7 +151,7 @@ pub fn rpc(method: &'static str, headers: &HeaderMap, peer: SocketAddr) -> Span 
 }
 
 /// The span of an engine call, when it is made for somebody who is traced.
-pub fn engine_call(backend: &str, endpoint: &str, method: &'static str) -> Span {
+pub fn engine_call(backend: &str, endpoint: impl FnOnce() -> String, method: &'static str) -> Span {
     if !Context::current().has_active_span() {
         return Span::none();
     }
@@ -159,7 +163,7 @@ pub fn engine_call(backend: &str, endpoint: &str, method: &'static str) -> Span 
         otel.status_code = tracing::field::Empty,
         error.r#type = tracing::field::Empty,
         backend.name = backend,
-        engine.endpoint = endpoint,
+        engine.endpoint = endpoint(),
         engine.method = method,
     )
 }
