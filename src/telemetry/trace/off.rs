@@ -48,6 +48,7 @@ pub fn carried() -> Vec<(HeaderName, HeaderValue)> {
 
 impl Pipeline {
     /// Nothing is left to be sent.
+    #[expect(clippy::unused_async, reason = "where there is something to send, it is waited for")]
     pub async fn stop(self) {}
 }
 
