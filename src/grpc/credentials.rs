@@ -17,7 +17,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
@@ -27,7 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::files::Fingerprint;
 use super::{auth::Tokens, tls::Tls};
-use crate::config::access::{Access, ClientScopes};
+use crate::{
+    config::access::{Access, ClientScopes},
+    telemetry::metrics,
+};
 
 mod files;
 
@@ -132,6 +135,10 @@ impl Credentials {
             let changed = self.reload().await;
             if changed || warned.is_none_or(|at| at.elapsed() >= DAY) {
                 warned = Some(Instant::now());
+                let expires = self.not_after().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                if let Some(seconds) = expires.and_then(|time| i64::try_from(time.as_secs()).ok()) {
+                    metrics::certificate_expires("server", seconds);
+                }
                 if let (Some(warning), Some(tls)) = (self.expiry(), &self.tls) {
                     let not_after = httpdate::fmt_http_date(tls.current.load().not_after);
                     tracing::warn!(tls.not_after = not_after, "{warning}");

@@ -293,8 +293,7 @@ impl<W: Work> Operations<W> {
         subscribers: usize,
         span: tracing::Span,
         job: J,
-    )
-    where
+    ) where
         J: FnOnce(Reporter<W>) -> F,
         F: Future<Output = End<W>> + Send + 'static,
     {

@@ -34,18 +34,18 @@ async fn the_engine_is_described(ground: Ground) {
     assert!(can.contains(&v1::BackendCapability::Push), "{can:?}");
     let creates = can.contains(&v1::BackendCapability::Create);
     assert_eq!(creates, world.ground.kind.has(Need::Create), "{can:?}");
-    if world.ground.kind != Kind::Embedded {
-        assert_eq!(backend.version, "0.34.0");
-        assert!(
-            backend.endpoint.starts_with("http://127.0.0.1:"),
-            "{}",
-            backend.endpoint
-        );
-        assert_eq!(backend.inference_endpoint, backend.endpoint);
-        assert_eq!(backend.protocols.len(), 2);
-    } else {
+    if world.ground.kind == Kind::Embedded {
         assert_eq!(backend.inference_endpoint, "", "each model has its own");
+        return;
     }
+    assert_eq!(backend.version, "0.34.0");
+    assert!(
+        backend.endpoint.starts_with("http://127.0.0.1:"),
+        "{}",
+        backend.endpoint
+    );
+    assert_eq!(backend.inference_endpoint, backend.endpoint);
+    assert_eq!(backend.protocols.len(), 2);
 }
 
 async fn health_follows_the_list(ground: Ground) {

@@ -117,6 +117,8 @@ impl Running {
             state_dir: state.path().to_owned(),
             model_roots: vec![],
             allow_unauthenticated: false,
+            metrics_listen: None,
+            otlp_endpoint: None,
             access,
             max_connections: 64,
             max_streams: 200,

@@ -15,6 +15,7 @@ use super::{
     file::{Held, JournalFile},
     line::Line,
 };
+use crate::telemetry::metrics;
 
 /// Lines that are written at once, at most.
 const BATCH: usize = 256;
@@ -210,6 +211,7 @@ impl Writer {
 
     /// Said once, until it works again.
     fn fail(&mut self, step: &'static str, error: &io::Error) {
+        metrics::journal_failed();
         if self.broken.replace(Instant::now()).is_none() {
             tracing::warn!(
                 %error,
