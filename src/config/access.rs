@@ -87,7 +87,7 @@ pub struct Scopes {
 #[error("want `NAME=read`, `NAME=control` or `NAME=read+control`")]
 pub struct InvalidScopes;
 
-/// Who may call, as far as the flags say it: with half a pair, there is no TLS here, and [`check`] says what is missing.
+/// Who may call, as far as the flags say it: with half a pair, there is no TLS here, and `check` says what is missing.
 pub fn access(args: &ServeArgs, folders: &Folders) -> Access {
     let absolute = |path: &PathBuf| folders.working.join(path);
     let flags = &args.access;
