@@ -23,7 +23,7 @@
 //!
 //! Rejected: a configuration framework that merges layers of untyped values. It loses the lines of the file.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use crate::model::{Digest, ImportOptions, Level, ModelName};
 
@@ -137,6 +137,8 @@ pub enum Framework {
     Embedded {
         /// The store's folder. Absolute.
         store: PathBuf,
+        /// How its models are run.
+        run: Run,
     },
     /// An Ollama that runs already.
     Ollama {
@@ -147,6 +149,17 @@ pub enum Framework {
     },
     /// Not known to this build; listed, and nothing else.
     Unsupported(String),
+}
+
+/// How the models of a store are run, beyond what the server's flags say of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Run {
+    /// Threads of each engine; none: as many as the processors that this process may use.
+    pub threads: Option<NonZeroUsize>,
+    /// Layers on accelerators; none: the engine decides.
+    pub gpu_layers: Option<u32>,
+    /// Further arguments for `llama-server`, in order, after ours.
+    pub args: Vec<String>,
 }
 
 /// A model that must be ready.

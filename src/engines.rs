@@ -102,8 +102,8 @@ pub enum BuildError {
     },
     /// An engine that is there already is to be reached otherwise.
     #[error(
-        "backend `{backend}`: the scheme and the `--header-file` of an Ollama that is in use change only with a restart of \
-         this service"
+        "backend `{backend}`: the scheme and the `--header-file` of an Ollama that is in use, and how a store that is in use \
+         runs its models, change only with a restart of this service"
     )]
     Reach {
         /// The entry's name.

@@ -67,6 +67,9 @@ pub(super) const EMBEDDED: Table = Table {
     framework: "embedded",
     own: &[
         flag("--store", Scope::Entry, Takes::Value),
+        flag("--threads", Scope::Entry, Takes::Value),
+        flag("--gpu-layers", Scope::Entry, Takes::Value),
+        flag("--engine-arg", Scope::Entry, Takes::Values),
         flag(
             "--host",
             Scope::None("the embedded engine is in this program and has no host"),

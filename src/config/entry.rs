@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     fmt,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::{
-    Desired, Ensure, Entry, Folders, Framework,
+    Desired, Ensure, Entry, Folders, Framework, Run,
     argv::{self, Bag, EMBEDDED, Given, OLLAMA, Scope, Table},
     file::{Field, RawEntry, Word},
     host::Host,
@@ -33,6 +34,8 @@ pub(super) struct Reader<'a> {
     names: HashMap<String, u64>,
     /// The first entry of each Ollama so far, by [`Host::id`].
     ollamas: HashMap<String, Reached>,
+    /// The first entry of each store so far, and how it runs models.
+    stores: HashMap<PathBuf, (String, Run)>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -54,6 +57,7 @@ impl<'a> Reader<'a> {
             folders,
             names: HashMap::new(),
             ollamas: HashMap::new(),
+            stores: HashMap::new(),
             problems: Vec::new(),
         }
     }
@@ -79,10 +83,12 @@ impl<'a> Reader<'a> {
         entry.filter(|_| whole)
     }
 
-    /// Entries of one Ollama share its engine, so they must reach it alike.
+    /// Entries of one Ollama or store share its engine, so they must reach it, and run models, alike.
     fn contradiction(&mut self, entry: &Entry) -> Option<String> {
-        let Framework::Ollama { host, header_file } = &entry.framework else {
-            return None;
+        let (host, header_file) = match &entry.framework {
+            Framework::Ollama { host, header_file } => (host, header_file),
+            Framework::Embedded { store, run } => return self.run_otherwise(&entry.name, store, run),
+            Framework::Unsupported(_) => return None,
         };
         let first = self.ollamas.entry(host.id()).or_insert_with(|| Reached {
             entry: entry.name.clone(),
@@ -100,6 +106,17 @@ impl<'a> Reader<'a> {
         Some(format!(
             "is on the same Ollama as the entry `{first}`, with {differs}: such entries share one engine, so give both the same"
         ))
+    }
+
+    fn run_otherwise(&mut self, name: &str, store: &Path, run: &Run) -> Option<String> {
+        let own = || (name.to_owned(), run.clone());
+        let (first, before) = self.stores.entry(store.to_owned()).or_insert_with(own);
+        (before != run).then(|| {
+            format!(
+                "has the store of the entry `{first}`, with other `--threads`, `--gpu-layers` or `--engine-arg`: such \
+                 entries share one engine, so give both the same"
+            )
+        })
     }
 
     fn name(&mut self, raw: &RawEntry, problems: &mut Vec<Problem>) -> Option<String> {
@@ -164,7 +181,18 @@ impl<'a> Reader<'a> {
                 None
             })?,
         };
-        Some(self.whole(Framework::Embedded { store }, &own, models, problems))
+        let run = Run {
+            threads: own.one("--threads").and_then(|given| valid(given, problems, threads)),
+            gpu_layers: own
+                .one("--gpu-layers")
+                .and_then(|given| valid(given, problems, gpu_layers)),
+            args: own
+                .all("--engine-arg")
+                .iter()
+                .map(|given| given.value.clone())
+                .collect(),
+        };
+        Some(self.whole(Framework::Embedded { store, run }, &own, models, problems))
     }
 
     fn ollama(&self, words: &[Word], problems: &mut Vec<Problem>) -> Entry {
@@ -315,6 +343,19 @@ fn context_length(text: &str) -> Result<u32, &'static str> {
         Ok(0) | Err(_) => Err("a context is a number of tokens, 1 or more"),
         Ok(tokens) => Ok(tokens),
     }
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, &'static str> {
+    let wrong = "threads are a number from 1 to 1024";
+    match text.parse::<NonZeroUsize>() {
+        Ok(threads) if threads.get() <= 1024 => Ok(threads),
+        _ => Err(wrong),
+    }
+}
+
+fn gpu_layers(text: &str) -> Result<u32, &'static str> {
+    text.parse()
+        .map_err(|_| "layers on accelerators are a number, 0 for none of them")
 }
 
 fn ensure(text: &str) -> Result<Ensure, &'static str> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Config, Entry, Errors, Framework, Origin, Problem, ServeArgs, Server, access,
+    Config, Entry, Errors, Framework, Origin, Problem, Run, ServeArgs, Server, access,
     entry::Reader,
     file::{MAX_BYTES, RawFile},
     registries, runner,
@@ -231,7 +231,10 @@ fn without_file(folders: &Folders, problems: &mut Vec<Problem>) -> Vec<Entry> {
     };
     vec![Entry {
         name: DEFAULT_BACKEND.to_owned(),
-        framework: Framework::Embedded { store },
+        framework: Framework::Embedded {
+            store,
+            run: Run::default(),
+        },
         desired: Vec::new(),
         advertise: None,
     }]

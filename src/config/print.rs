@@ -182,9 +182,19 @@ fn or_null(value: Option<impl Display>) -> String {
 fn write_entry(out: &mut String, entry: &Entry) -> fmt::Result {
     writeln!(out, "  - name: {}", Quoted(&entry.name))?;
     match &entry.framework {
-        Framework::Embedded { store } => {
+        Framework::Embedded { store, run } => {
             writeln!(out, "    framework: embedded")?;
             writeln!(out, "    store: {}", Quoted(store.display()))?;
+            if let Some(threads) = run.threads {
+                writeln!(out, "    threads: {threads}")?;
+            }
+            if let Some(layers) = run.gpu_layers {
+                writeln!(out, "    gpu_layers: {layers}")?;
+            }
+            // Their values may be anything, a secret too.
+            if !run.args.is_empty() {
+                writeln!(out, "    engine_args: {}", run.args.len())?;
+            }
         }
         Framework::Ollama { host, header_file } => {
             writeln!(out, "    framework: ollama")?;

@@ -12,7 +12,7 @@ use crate::{
         observed::Observed,
         ollama::{self, Memory as Remembered, Ollama},
     },
-    config::{self, Config, Framework, RegistryHost},
+    config::{self, Config, Framework, RegistryHost, Run},
 };
 
 /// Sets up the engines of a configuration. Blocks.
@@ -104,10 +104,12 @@ impl Builder {
     /// The entry's engine; none when this build does not know the framework.
     fn engine(&mut self, entry: &config::Entry) -> Result<Option<Engine>, BuildError> {
         match &entry.framework {
-            Framework::Embedded { store } => {
+            Framework::Embedded { store, run } => {
                 let id = format!("embedded {}", store.display());
-                self.once(entry, &id, "", |builder| builder.embedded(&entry.name, store))
-                    .map(Some)
+                self.once(entry, &id, &format!("{run:?}"), |builder| {
+                    builder.embedded(&entry.name, store, run)
+                })
+                .map(Some)
             }
             Framework::Ollama { host, header_file } => {
                 let id = format!("ollama {}", host.id());
@@ -152,9 +154,15 @@ impl Builder {
         Ok(engine)
     }
 
-    fn embedded(&self, name: &str, store: &Path) -> Result<Arc<dyn Backend>, BuildError> {
-        let made = Embedded::pulling(store.to_owned(), self.pulling.clone())
-            .and_then(|engine| engine.with_runner(self.runner.clone()));
+    fn embedded(&self, name: &str, store: &Path, run: &Run) -> Result<Arc<dyn Backend>, BuildError> {
+        let runner = RunnerSettings {
+            threads: run.threads,
+            gpu_layers: run.gpu_layers,
+            extra_args: run.args.clone(),
+            ..self.runner.clone()
+        };
+        let made =
+            Embedded::pulling(store.to_owned(), self.pulling.clone()).and_then(|engine| engine.with_runner(runner));
         Ok(Arc::new(made.map_err(|source| BuildError::Store {
             backend: name.to_owned(),
             source,

@@ -73,7 +73,7 @@ fn what_is_wrong_is_told_with_the_way_out() {
         ),
         (
             &["--xyz"],
-            "1: unknown flag `--xyz`: known are --store, --advertise, --model, --model-path, --adapter-path, --level, \
+            "1: unknown flag `--xyz`: known are --store, --threads, --gpu-layers, --engine-arg, --advertise, --model, --model-path, --adapter-path, --level, \
              --digest, --quantize, --ensure, --insecure, --keep-alive, --context-length",
         ),
         (&["--model"], "1: `--model` needs a value: `--model=…`"),

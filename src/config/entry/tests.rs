@@ -45,7 +45,13 @@ fn an_entry_with_nothing_has_the_default_store() {
     let entry = embedded("").unwrap();
     assert_eq!(entry.name, "e");
     let store = PathBuf::from("/data/model-control/models");
-    assert_eq!(entry.framework, Framework::Embedded { store });
+    assert_eq!(
+        entry.framework,
+        Framework::Embedded {
+            store,
+            run: Run::default()
+        }
+    );
     assert!(entry.desired.is_empty() && entry.advertise.is_none());
 }
 
@@ -59,7 +65,13 @@ fn flags_of_a_model_bind_to_the_model_before_them() {
     ))
     .unwrap();
     let store = PathBuf::from("/etc/model-control/s");
-    assert_eq!(entry.framework, Framework::Embedded { store });
+    assert_eq!(
+        entry.framework,
+        Framework::Embedded {
+            store,
+            run: Run::default()
+        }
+    );
     assert_eq!(entry.advertise.as_deref(), Some("http://gpu:8080/v1"));
     let [first, second] = &entry.desired[..] else {
         panic!("{entry:?}");
@@ -266,4 +278,26 @@ fn entries_of_one_ollama_reach_it_alike() {
     }
     let wrong = two("--header-file=h", "--host=ftp://x").unwrap_err();
     assert_eq!(wrong.len(), 1, "what is no address contradicts none: {wrong:?}");
+}
+
+#[test]
+fn how_models_are_run_belongs_to_the_store() {
+    let entry =
+        embedded("--threads=4, --gpu-layers=0, --engine-arg=--mlock, --engine-arg=--prio, --engine-arg=2").unwrap();
+    let Framework::Embedded { run, .. } = entry.framework else {
+        panic!("{:?}", entry.framework);
+    };
+    assert_eq!((run.threads.unwrap().get(), run.gpu_layers), (4, Some(0)));
+    assert_eq!(run.args, ["--mlock", "--prio", "2"]);
+    assert_eq!(told("--threads=0").len(), 1);
+    assert_eq!(told("--gpu-layers=-1").len(), 1);
+    let two = |flag: &str| {
+        format!(
+            "- name: a\n  framework: embedded\n  backend_argv: [--store=s]\n\
+             - name: b\n  framework: embedded\n  backend_argv: [--store=s, {flag}]\n"
+        )
+    };
+    assert!(read(&two("--model=m")).is_ok());
+    let told = read(&two("--threads=2")).unwrap_err();
+    assert!(told[0].contains("store of the entry `a`"), "{told:?}");
 }

@@ -3,7 +3,7 @@ use std::{fs, time::Duration};
 use clap::Parser;
 
 use super::*;
-use crate::config::{Framework, print, warnings};
+use crate::config::{Framework, Run, print, warnings};
 
 #[derive(Debug, Parser)]
 struct Program {
@@ -50,7 +50,13 @@ fn without_file_and_flags_there_is_one_embedded_backend() {
     };
     assert_eq!(entry.name, "embedded");
     let store = PathBuf::from("/data/model-control/models");
-    assert_eq!(entry.framework, Framework::Embedded { store });
+    assert_eq!(
+        entry.framework,
+        Framework::Embedded {
+            store,
+            run: Run::default()
+        }
+    );
     let server = config.server;
     assert_eq!(server.listen.to_string(), "127.0.0.1:50051");
     assert_eq!(server.health_listen, None);
