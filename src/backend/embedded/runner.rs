@@ -24,11 +24,15 @@
 //! linking llama.cpp, whose assertions would end this service.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::{
+    sync::{Mutex as AsyncMutex, watch},
+    time::timeout,
+};
 use tracing::Instrument as _;
 
 use self::{
@@ -72,6 +76,9 @@ pub use self::{
     settings::{RunnerLimits, RunnerSettings, RunnerSettingsError},
     table::Ended,
 };
+
+/// From the break of a process's connections to its end.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Runs the models of one store. Dropping it ends them at once; [`stop`](Self::stop) lets them finish.
 #[derive(Debug)]
@@ -161,10 +168,18 @@ impl Runner {
                 _ => instance.interrupted(),
             }
         };
-        tokio::select! {
+        let mut gone = pin!(gone);
+        let asked = tokio::select! {
             biased;
-            error = gone => Err(error),
+            error = &mut gone => return Err(error),
             canary = canary::ask(&remote, instance.subject.completes, bound) => canary,
+        };
+        match asked {
+            // Connections of a process that ends break before its end is seen.
+            Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Protocol) => {
+                Err(timeout(LINGER, gone).await.unwrap_or(error))
+            }
+            asked => asked,
         }
     }
 
