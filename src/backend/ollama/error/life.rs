@@ -66,6 +66,11 @@ pub(super) const LOADING: &[Row] = &[
         "the model made no progress on its way into memory",
     ),
     (
+        &["process has terminated: signal: killed"],
+        Meaning::Interrupted,
+        "the model's process was killed while it was loaded; the system does that when memory runs out",
+    ),
+    (
         &[
             "request canceled",
             "context canceled",

@@ -45,6 +45,8 @@ fn what_ollama_says_of_a_load() {
     ] {
         assert_eq!(said(Doing::Loading, text).kind, Kind::OutOfMemory, "{text}");
     }
+    let killed = said(Doing::Loading, "llama-server process has terminated: signal: killed");
+    assert_eq!(killed.kind, Kind::Interrupted);
     let stalled = said(
         Doing::Loading,
         "timed out waiting for llama-server to start - progress 0.4",
