@@ -85,11 +85,14 @@ chart-files:
     tools/chart/schema "$(realpath "${CARGO_TARGET_DIR:-target}")/debug/model-control"
     helm-docs --chart-search-root helm/model-control --sort-values-order file
 
-# models/tiny.gguf is what its generator makes (needs the packages of tools/models/requirements.txt)
+# the models of the repository are what their generator makes (needs the packages of tools/models/requirements.txt)
 model python="python3":
     out=$(mktemp -d) && trap 'rm -rf "$out"' EXIT && \
-        PYTHONDONTWRITEBYTECODE=1 {{ python }} tools/models/make_gguf.py "$out/tiny.gguf" --type Q8_0 2> /dev/null && \
-        cmp "$out/tiny.gguf" models/tiny.gguf
+        export PYTHONDONTWRITEBYTECODE=1 && \
+        {{ python }} tools/models/make_gguf.py "$out/tiny.gguf" --type Q8_0 2> /dev/null && \
+        {{ python }} tools/models/make_gguf.py "$out/caller.gguf" --type Q8_0 --tool-call --name tiny-caller \
+            --layers 1 --ff 32 2> /dev/null && \
+        cmp "$out/tiny.gguf" models/tiny.gguf && cmp "$out/caller.gguf" models/caller.gguf
 
 # takes the protocol as it is for what the last release had; run it when a release is made
 release-proto:

@@ -2,6 +2,7 @@
 
 The weights come from a seeded generator: the same shape and seed give the same model.
 """
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,11 @@ CHAT_TEMPLATE = (
     "\n</tool_call>{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{%- if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+# What a model of a fixed chain says after any prompt for an answer: one call, and the end. No two words are alike, so that
+# each tells what comes next, and the first follows the line end that closes the prompt.
+CALL = {"name": "weather", "arguments": {"city": "Paris"}}
+CHAIN = ["\n", "<tool_call>", "\n{", json.dumps(CALL)[1:-1], "}\n", "</tool_call>", IM_END]
 
 
 @dataclass
@@ -51,8 +57,20 @@ def byte_symbols() -> list[str]:
     return [table[b] for b in range(256)]
 
 
-def vocabulary(size: int) -> list[str]:
-    words = SPECIAL + byte_symbols() + [m.replace(" ", "") for m in MERGES]
+def as_word(table: list[str], text: str) -> str:
+    return text if text in SPECIAL else "".join(table[b] for b in text.encode())
+
+
+def chain_ids(words: list[str], chain: list[str]) -> list[int]:
+    table = byte_symbols()
+    return [words.index(as_word(table, text)) for text in chain]
+
+
+def vocabulary(size: int, chain: list[str]) -> list[str]:
+    table = byte_symbols()
+    words = SPECIAL + table + [m.replace(" ", "") for m in MERGES]
+    spelt = [as_word(table, text) for text in chain]
+    words += [word for word in spelt if word not in words]
     if size < len(words):
         raise ValueError(f"vocab must be at least {len(words)}")
     return words + [f"w{i:06}" for i in range(size - len(words))]
@@ -81,6 +99,25 @@ def weights(s: Shape):
         yield p + "mlp.down_proj.weight", rand(s.dim, s.ff)
     yield "model.norm.weight", ones
     yield "lm_head.weight", rand(s.vocab, s.dim)
+
+
+def chained(named, ids: list[int]):
+    """The same weights, changed so that each word of the chain is followed by the next, whatever came before.
+
+    Attention and feed-forward add nothing, so what leaves the last layer is the word's own embedding; the output row of a
+    word is the embedding of the one before it.
+    """
+    rows = {}
+    for name, data in named:
+        if name == "model.embed_tokens.weight":
+            rows = {after: data[before] for before, after in zip(ids, ids[1:])}
+        elif name.endswith(("o_proj.weight", "down_proj.weight")):
+            data = np.zeros_like(data)
+        elif name == "lm_head.weight":
+            data = np.zeros_like(data)
+            for after, row in rows.items():
+                data[after] = row / np.sqrt(np.mean(row * row))
+        yield name, data
 
 
 def add_shape_args(parser):
