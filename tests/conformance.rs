@@ -15,6 +15,12 @@ mod case;
 mod create;
 #[path = "conformance/ensure.rs"]
 mod ensure;
+#[path = "conformance/faults.rs"]
+mod faults;
+#[path = "conformance/inference.rs"]
+mod inference;
+#[path = "conformance/killed.rs"]
+mod killed;
 #[path = "conformance/leave.rs"]
 mod leave;
 #[path = "conformance/life.rs"]
@@ -23,6 +29,9 @@ mod life;
 mod list;
 #[path = "support/llama.rs"]
 mod llama;
+#[allow(dead_code, reason = "the tests of the adapter use the rest")]
+#[path = "ollama_life/models.rs"]
+mod models;
 #[path = "support/ollama.rs"]
 mod ollama;
 #[path = "support/ollama_double.rs"]
@@ -31,8 +40,12 @@ mod ollama;
     reason = "the tests of the double and of the adapter's faults use the rest"
 )]
 mod ollama_double;
+#[path = "support/openai.rs"]
+mod openai;
 #[path = "conformance/outage.rs"]
 mod outage;
+#[path = "support/processes.rs"]
+mod processes;
 #[path = "conformance/pull.rs"]
 mod pull;
 #[path = "conformance/push.rs"]
@@ -79,6 +92,7 @@ fn main() -> ExitCode {
         registry: runtime.block_on(async { Registry::start() }),
         split: llama::program("llama-gguf-split").is_some(),
         server: llama::program("llama-server"),
+        python: openai::python(),
         hub: false,
         handle: runtime.handle().clone(),
     });
@@ -91,6 +105,9 @@ fn main() -> ExitCode {
         create::CASES,
         life::CASES,
         push::CASES,
+        inference::CASES,
+        faults::CASES,
+        killed::CASES,
         state::CASES,
         outage::CASES,
     ]
@@ -118,7 +135,8 @@ fn trial(kind: Kind, case: Case, shared: &Arc<Shared>) -> Trial {
         Need::Registry => shared.registry.is_none(),
         Need::Split => !shared.split,
         Need::Load => kind == Kind::Embedded && shared.server.is_none(),
-        Need::Create | Need::Manage | Need::Push | Need::Outage | Need::Count => false,
+        Need::OpenAi => shared.python.is_none(),
+        Need::Child | Need::Create | Need::Manage | Need::Push | Need::Outage | Need::Count => false,
     });
     let shared = Arc::clone(shared);
     let run = move || {

@@ -22,6 +22,8 @@ mod ollama;
 mod ollama_double;
 #[path = "ollama_faults/port.rs"]
 mod port;
+#[path = "support/processes.rs"]
+mod processes;
 #[path = "ollama_faults/pull.rs"]
 mod pull;
 #[path = "support/registry.rs"]
@@ -68,6 +70,7 @@ async fn ground() -> (Ground, String) {
         registry: None,
         split: false,
         server: None,
+        python: None,
         hub: true,
         handle: Handle::current(),
     };

@@ -23,6 +23,10 @@ pub(crate) enum Need {
     Load,
     /// An engine that counts what it is asked.
     Count,
+    /// An ordinary client of the OpenAI API.
+    OpenAi,
+    /// An engine whose models are processes of the service.
+    Child,
 }
 
 #[derive(Clone, Copy)]

@@ -18,14 +18,14 @@ cases![life =>
     a_pinned_model_comes_back [Load, Outage],
 ];
 
-fn model(name: &str) -> v1::LoadRequest {
+pub(crate) fn model(name: &str) -> v1::LoadRequest {
     v1::LoadRequest {
         model: name.to_owned(),
         ..Default::default()
     }
 }
 
-async fn load(world: &World, request: v1::LoadRequest) -> Result<v1::LoadResult, tonic::Status> {
+pub(crate) async fn load(world: &World, request: v1::LoadRequest) -> Result<v1::LoadResult, tonic::Status> {
     let mut stream = soon(world.client.clone().load(request)).await?.into_inner();
     loop {
         match soon(stream.message()).await?.expect("a result").event {
@@ -35,18 +35,18 @@ async fn load(world: &World, request: v1::LoadRequest) -> Result<v1::LoadResult,
     }
 }
 
-async fn running(world: &World) -> Vec<v1::RunningModel> {
+pub(crate) async fn running(world: &World) -> Vec<v1::RunningModel> {
     let request = v1::ListRunningRequest::default();
     let answer = soon(world.client.clone().list_running(request)).await.unwrap();
     answer.into_inner().running
 }
 
-async fn delete(world: &World, request: v1::DeleteRequest) -> Result<v1::DeleteResponse, tonic::Status> {
+pub(crate) async fn delete(world: &World, request: v1::DeleteRequest) -> Result<v1::DeleteResponse, tonic::Status> {
     let answer = soon(world.client.clone().delete(request)).await?;
     Ok(answer.into_inner())
 }
 
-fn of(name: &str) -> v1::DeleteRequest {
+pub(crate) fn of(name: &str) -> v1::DeleteRequest {
     v1::DeleteRequest {
         model: name.to_owned(),
         ..Default::default()

@@ -31,6 +31,7 @@ use super::{
     case::Need,
     ollama,
     ollama_double::{Double, Gate, Layer, Remote, digest_of},
+    processes::processes,
     registry::{Front, Registry},
     service::{self, Home},
     support::{Channel, HealthCheckRequest, HealthClient, LONG, Status, create, created, soon},
@@ -57,7 +58,9 @@ pub(crate) struct Shared {
     /// llama.cpp's tool that splits a model is there.
     pub(crate) split: bool,
     /// llama.cpp's server, which the embedded engine runs.
-    pub(crate) server: Option<std::path::PathBuf>,
+    pub(crate) server: Option<PathBuf>,
+    /// A Python with a client of the OpenAI API.
+    pub(crate) python: Option<PathBuf>,
     /// Names may mean Ollama's hub: only where every engine is a double, which asks nobody.
     pub(crate) hub: bool,
     pub(crate) handle: Handle,
@@ -76,6 +79,8 @@ pub(crate) struct Ground {
     pub(crate) home: Home,
     /// Opens the road of what [`Ground::held_name`] names.
     pub(crate) gate: Arc<Gate>,
+    /// Further flags of the service.
+    pub(crate) flags: Vec<String>,
     /// Its namespace at the registry, which all cases share.
     space: String,
     fast: Option<Front>,
@@ -128,7 +133,8 @@ impl Kind {
 
     pub(crate) fn has(self, need: Need) -> bool {
         match need {
-            Need::Create | Need::Registry | Need::Split => true,
+            Need::Create | Need::Registry | Need::Split | Need::OpenAi => true,
+            Need::Child => self == Self::Embedded,
             Need::Outage => self != Self::Embedded,
             Need::Manage | Need::Push | Need::Load => self != Self::Double,
             Need::Count => self == Self::Double,
@@ -157,11 +163,16 @@ impl Ground {
             engine,
             home: Home::new(),
             gate,
+            flags: Vec::new(),
             space: format!("w{}", SPACES.fetch_add(1, Ordering::Relaxed)),
             fast,
             held,
             shared,
         }
+    }
+
+    pub(crate) fn python(&self) -> Option<&Path> {
+        self.shared.python.as_deref()
     }
 
     pub(crate) fn has_registry(&self) -> bool {
@@ -233,6 +244,19 @@ impl Ground {
             Engine::Double(double) => double,
             _ => panic!("only the double counts"),
         }
+    }
+
+    /// Where the engine's files are.
+    pub(crate) fn blobs(&self) -> PathBuf {
+        match &self.engine {
+            Engine::Ollama(server) => server.models().join("blobs"),
+            _ => self.home.store("blobs"),
+        }
+    }
+
+    /// Processes that run a model.
+    pub(crate) fn runners(&self) -> Vec<u32> {
+        processes(&self.blobs())
     }
 
     /// Ends the engine as a crash does.
@@ -308,6 +332,7 @@ impl Ground {
             .arg("serve")
             .args(["--listen=127.0.0.1:0", "--drain-delay=0s", "--probe-interval=200ms"])
             .args(["--pull-connections=1", "--max-operations=200"])
+            .args(&self.flags)
             .arg("--config")
             .arg(self.home.path("configs.yaml"))
             .arg("--state-dir")
@@ -371,6 +396,13 @@ impl World {
         let canonical = name.parse::<ModelName>().unwrap().canonical();
         let of_it = |model: &v1::Model| model.canonical_name.eq_ignore_ascii_case(&canonical);
         self.list().await.into_iter().find(of_it)
+    }
+
+    /// What health says of this name now.
+    pub(crate) async fn health_of(&self, name: &str) -> i32 {
+        let request = HealthCheckRequest { service: name.into() };
+        let told = soon(self.health.clone().check(request)).await.unwrap();
+        told.into_inner().status
     }
 
     /// Waits until health says so of this name.
