@@ -192,3 +192,36 @@ async fn on_a_full_disk() {
         assert_eq!(state(&get(&service, id).await.unwrap()), State::Succeeded);
     }
 }
+
+#[test]
+fn a_read_only_state_directory_loses_nothing() {
+    small_disk::on_a_small_disk("ended::on_a_read_only_disk", "size=4m");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs on a disk of its own"]
+async fn on_a_read_only_disk() {
+    let Some(disk) = small_disk::disk() else { return };
+    let home = home();
+    let state_dir = disk.join("state");
+    fs::create_dir(&state_dir).unwrap();
+    std::os::unix::fs::symlink(&state_dir, home.path("state")).unwrap();
+    let service = start(&home);
+    let before = create(&service, &home, "a", "tiny.gguf").await.unwrap();
+    service.terminate();
+
+    small_disk::make_read_only(&state_dir);
+    let service = start(&home);
+    let said = |line: &&String| line.contains("operations are not recorded");
+    assert_eq!(service.said.iter().filter(said).count(), 1, "{:?}", service.said);
+    let meanwhile = create(&service, &home, "b", "tiny.gguf").await.unwrap();
+    assert_eq!(state(&get(&service, &meanwhile).await.unwrap()), State::Succeeded);
+    small_disk::make_writable(&state_dir);
+    soon(async { while get(&service, &before).await.is_err() {} }).await;
+    service.kill();
+
+    let service = start(&home);
+    for id in [&before, &meanwhile] {
+        assert_eq!(state(&get(&service, id).await.unwrap()), State::Succeeded);
+    }
+}
