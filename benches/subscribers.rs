@@ -1,4 +1,5 @@
-//! A thousand subscribers of one pull: ten connections of a hundred streams, over ten seconds of progress.
+//! A thousand subscribers of one pull: ten connections of a hundred streams, over ten seconds of progress. They ask for the
+//! pull, or watch its operation.
 //!
 //! The service runs as a process of its own (this program again), so that its memory can be told from the subscribers'. Its
 //! engine is scripted: a pull that tells of its layers a hundred times a second. What a message weighs is up to the number of
@@ -19,11 +20,11 @@ use std::{
 };
 
 use model_control::model::{Digest, Layer};
-use prost::Message as _;
 use tokio::task::JoinSet;
+use tonic::Streaming;
 
 use self::{
-    api::{Event, ModelControlClient, Phase, Scripted, Service, channel, pull, v1},
+    api::{Event, ModelControlClient, OperationsClient, Phase, Scripted, Service, channel, pull, v1},
     support::{Memory, Samples, mib, row},
 };
 
@@ -31,6 +32,13 @@ const CONNECTIONS: usize = 10;
 const STREAMS: usize = 100;
 const TICKS: u32 = 1000;
 const TICK: Duration = Duration::from_millis(10);
+
+/// How a subscriber comes to a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Pull,
+    Watch,
+}
 
 /// What one subscriber was sent.
 #[derive(Debug, Default)]
@@ -55,8 +63,8 @@ fn main() {
         support::run(
             "subscribers: a thousand of one pull, over ten seconds of progress",
             async {
-                for layers in [1, 5] {
-                    bench(layers).await;
+                for (way, layers) in [(Way::Pull, 1), (Way::Pull, 5), (Way::Watch, 1), (Way::Watch, 5)] {
+                    bench(way, layers).await;
                 }
             },
         );
@@ -95,7 +103,7 @@ async fn serve(count: u8) {
     service.stop().await;
 }
 
-async fn bench(layers: u8) {
+async fn bench(way: Way, layers: u8) {
     let mut child = Command::new(env::current_exe().unwrap())
         .arg("--serve")
         .arg(layers.to_string())
@@ -109,33 +117,45 @@ async fn bench(layers: u8) {
     BufReader::new(output).read_line(&mut address).unwrap();
     let address = address.trim().parse().unwrap();
 
-    let mut clients = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        clients.push(ModelControlClient::new(channel(address).await));
+        connections.push(channel(address).await);
     }
+    // It is there before, and its caller is not counted.
+    let mut own = ModelControlClient::new(connections[0].clone());
+    let mut own = own.pull(pull("m")).await.unwrap().into_inner();
+    let operation_id = match own.message().await.unwrap().unwrap().event.unwrap() {
+        v1::pull_response::Event::Progress(progress) => progress.operation_id,
+        v1::pull_response::Event::Result(result) => panic!("{result:?}"),
+    };
+    let own = tokio::spawn(async move { while own.message().await.unwrap().is_some() {} });
     let before = Memory::of(server.0.id());
     let mut subscribers = JoinSet::new();
-    for mut client in clients {
+    for connection in connections {
         for _ in 0..STREAMS {
-            let mut stream = client.pull(pull("m")).await.unwrap().into_inner();
-            // The first snapshot tells that it is subscribed.
-            let first = stream.message().await.unwrap().unwrap();
-            let mut received = Received::default();
-            received.add(&first);
-            subscribers.spawn(async move {
-                while let Some(message) = stream.message().await.unwrap() {
-                    received.add(&message);
+            match way {
+                Way::Pull => {
+                    let mut client = ModelControlClient::new(connection.clone());
+                    follow(&mut subscribers, client.pull(pull("m")).await.unwrap().into_inner()).await;
                 }
-                received
-            });
+                Way::Watch => {
+                    let watch = v1::OperationsWatchRequest {
+                        operation_id: operation_id.clone(),
+                        after_sequence: 0,
+                    };
+                    let mut client = OperationsClient::new(connection.clone());
+                    follow(&mut subscribers, client.watch(watch).await.unwrap().into_inner()).await;
+                }
+            }
         }
     }
-    let subscribed = Memory::of(server.0.id());
+    let (subscribed, busy) = (Memory::of(server.0.id()), support::busy(server.0.id()));
     writeln!(input, "go").unwrap();
     let start = Instant::now();
     let all = subscribers.join_all().await;
     let seconds = start.elapsed().as_secs_f64();
-    let after = Memory::of(server.0.id());
+    let (after, busy) = (Memory::of(server.0.id()), support::busy(server.0.id()) - busy);
+    own.await.unwrap();
     drop(input);
 
     let (mut rate, mut worst, mut bytes, mut size) = (
@@ -150,8 +170,13 @@ async fn bench(layers: u8) {
         bytes.push(received.bytes as f64 / 1024.0);
         size.push(received.bytes as f64 / received.at.len() as f64);
     }
-    row("layers", layers, "");
+    row(&format!("{way:?}, layers"), layers, "");
     row("  subscribers", all.len(), "");
+    row(
+        "  processors that the service used",
+        format!("{:.3}", busy / seconds),
+        "at most 0.25",
+    );
     row("  progress lasted", format!("{seconds:.1} s"), "");
     row("  messages a second each", rate.of(""), "at most 5");
     row(
@@ -179,10 +204,22 @@ async fn bench(layers: u8) {
     );
 }
 
+/// Takes the first snapshot, which tells that it is subscribed, and the rest in a task.
+async fn follow<T: prost::Message + Default + 'static>(subscribers: &mut JoinSet<Received>, mut stream: Streaming<T>) {
+    let mut received = Received::default();
+    received.add(&stream.message().await.unwrap().unwrap());
+    subscribers.spawn(async move {
+        while let Some(message) = stream.message().await.unwrap() {
+            received.add(&message);
+        }
+        received
+    });
+}
+
 // === impl Received ===
 
 impl Received {
-    fn add(&mut self, message: &v1::PullResponse) {
+    fn add(&mut self, message: &impl prost::Message) {
         self.at.push(Instant::now());
         self.bytes += message.encoded_len();
     }

@@ -197,7 +197,7 @@ fn assert_ended(kind: Kind, victim: Victim, moment: Moment, ended: Result<(), St
         Victim::Runner => assert_eq!(
             calls::told(&status),
             calls::is(Code::Aborted, "INTERRUPTED"),
-            "{moment:?}"
+            "{moment:?}: {status:?}"
         ),
         Victim::Engine => assert_eq!(
             calls::told(&status),

@@ -77,6 +77,7 @@ pub(super) const LOADING: &[Row] = &[
             "unexpectedly stopped",
             "error was encountered while running",
             "do embedding request",
+            "health resp:",
         ],
         Meaning::Interrupted,
         "the model's process ended in the middle: ask again",

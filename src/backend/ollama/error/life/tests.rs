@@ -45,8 +45,12 @@ fn what_ollama_says_of_a_load() {
     ] {
         assert_eq!(said(Doing::Loading, text).kind, Kind::OutOfMemory, "{text}");
     }
-    let killed = said(Doing::Loading, "llama-server process has terminated: signal: killed");
-    assert_eq!(killed.kind, Kind::Interrupted);
+    for text in [
+        "llama-server process has terminated: signal: killed",
+        "health resp: Get \"http://127.0.0.1:46459/health\": EOF",
+    ] {
+        assert_eq!(said(Doing::Loading, text).kind, Kind::Interrupted, "{text}");
+    }
     let stalled = said(
         Doing::Loading,
         "timed out waiting for llama-server to start - progress 0.4",
