@@ -163,13 +163,13 @@ async fn kills(program: &Path) {
         while timeout(QUIET, watch.message()).await.is_ok() {
             more += 1;
         }
-        // It forgets that it ended, so that each is the first time; configured, it comes back.
+        // It forgets that it ended, so that each is the first time.
         let unload = v1::UnloadRequest {
             model: "big".to_owned(),
             ..Default::default()
         };
         client.unload(unload).await.unwrap();
-        until(&mut watch, NOT_SERVING).await;
+        load(&mut client).await;
         until(&mut watch, SERVING).await;
     }
     row(
@@ -190,6 +190,7 @@ fn start(home: &Home, program: &Path) -> Service {
 async fn load(client: &mut ModelControlClient<Channel>) {
     let request = v1::LoadRequest {
         model: "big".to_owned(),
+        pin: true,
         ..Default::default()
     };
     let mut stream = client.load(request).await.unwrap().into_inner();

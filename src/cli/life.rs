@@ -328,7 +328,7 @@ mod tests {
             lines[1].contains("until unloaded") && lines[1].contains("loaded"),
             "{text}"
         );
-        assert!(lines[2].contains("4m 0s more") && lines[2].contains("warm"), "{text}");
+        assert!(lines[2].contains("4m more") && lines[2].contains("warm"), "{text}");
         assert!(
             lines[3].contains("pinned") && lines[3].ends_with("http://h:1"),
             "{text}"

@@ -119,10 +119,12 @@ pub(super) fn bytes(progress: &Progress) -> String {
         _ if done > 0 => vec![text::size(done)],
         _ => return String::new(),
     };
-    if let Some(rate) = progress.bytes_per_second.filter(|rate| *rate > 0) {
+    // When all is there nothing is on its way any more.
+    let moves = progress.total_bytes.is_none_or(|total| done < total);
+    if let Some(rate) = progress.bytes_per_second.filter(|rate| moves && *rate > 0) {
         parts.push(format!("{}/s", text::size(rate)));
     }
-    if let Some(remaining) = &progress.remaining {
+    if let Some(remaining) = progress.remaining.as_ref().filter(|_| moves) {
         parts.push(format!("{} left", text::duration(remaining.seconds)));
     }
     parts.join(", ")

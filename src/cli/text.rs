@@ -82,13 +82,16 @@ pub(super) fn age(then: Option<&Timestamp>, now: SystemTime) -> String {
     }
 }
 
-/// `1h 2m`, `1m 40s`, `12s`.
+/// `1h 2m`, `1m 40s`, `5m`, `12s`.
 pub(super) fn duration(seconds: i64) -> String {
     let seconds = seconds.max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        _ => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+    let (hours, minutes, rest) = (seconds / 3600, seconds % 3600 / 60, seconds % 60);
+    match (hours, minutes, rest) {
+        (0, 0, _) => format!("{rest}s"),
+        (0, _, 0) => format!("{minutes}m"),
+        (0, ..) => format!("{minutes}m {rest}s"),
+        (_, 0, _) => format!("{hours}h"),
+        _ => format!("{hours}h {minutes}m"),
     }
 }
 
@@ -212,8 +215,8 @@ mod tests {
     #[test]
     fn durations_are_shown_and_read() {
         assert_eq!(
-            [duration(-1), duration(12), duration(100), duration(3720)],
-            ["0s", "12s", "1m 40s", "1h 2m"]
+            [-1, 12, 100, 300, 3720, 7205].map(duration),
+            ["0s", "12s", "1m 40s", "5m", "1h 2m", "2h"]
         );
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("30"), Ok(Duration::from_secs(30)));

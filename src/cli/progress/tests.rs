@@ -32,6 +32,7 @@ fn bytes_are_told_as_far_as_they_are_known() {
         bytes(&downloading(1_200_000_000, 3)),
         "1.2 GB of 4.7 GB (25%), 35.0 MB/s, 1m 40s left"
     );
+    assert_eq!(bytes(&downloading(4_700_000_000, 3)), "4.7 GB of 4.7 GB (100%)");
     assert_eq!(detail(&downloading(0, 3)), "3 layers");
     assert_eq!(bytes(&Progress::default()), "");
     let unknown = Progress {

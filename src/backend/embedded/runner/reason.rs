@@ -11,7 +11,8 @@ use crate::{
 /// Lines that are told to callers and logged.
 pub(super) const LAST: usize = 5;
 /// SIGKILL, SIGTERM, SIGINT: somebody else's wish.
-const WISHED: [i32; 3] = [9, 15, 2];
+const WISHED: [i32; 3] = [KILL, 15, 2];
+const KILL: i32 = 9;
 
 /// Words of lines that tell the reason, the best first.
 const TELLING: &[&str] = &[
@@ -113,6 +114,16 @@ fn plain(line: &str) -> (Option<char>, &str) {
     }
 }
 
+/// What an engine that ended by itself is told to have ended with. Who is killed has no last words: what it wrote was of its work.
+pub(super) fn end_told(code: Option<i32>, signal: Option<i32>, last_lines: &[String]) -> String {
+    let ending = ending(code, signal);
+    match last_lines.last() {
+        _ if signal == Some(KILL) => format!("{ending}; the system does that when memory runs out"),
+        Some(line) if !line.is_empty() => format!("{ending}; it said last: {line}"),
+        _ => ending,
+    }
+}
+
 /// The last lines, as callers may read them.
 pub(super) fn last(lines: &[String]) -> Vec<String> {
     lines[lines.len().saturating_sub(LAST)..]
@@ -182,5 +193,7 @@ mod tests {
         assert_eq!(old.kind, Kind::MissingPart);
         let last = last(&["0.0 I srv at /a/b/c".to_owned()]);
         assert_eq!(last, ["srv at c"]);
+        assert_eq!(end_told(Some(3), None, &last), "code 3; it said last: srv at c");
+        assert!(!end_told(None, Some(9), &last).contains("srv"));
     }
 }

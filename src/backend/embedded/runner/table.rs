@@ -152,10 +152,6 @@ impl Ended {
 
     /// For callers.
     fn told(&self) -> String {
-        let ending = reason::ending(self.code, self.signal);
-        match self.last_lines.last() {
-            Some(line) if !line.is_empty() => format!("{ending}; it said last: {line}"),
-            _ => ending,
-        }
+        reason::end_told(self.code, self.signal, &self.last_lines)
     }
 }
