@@ -103,7 +103,7 @@ async fn loads(program: &Path) {
         }
         let returned = begun.elapsed().as_secs_f64() * 1e3;
         let begun = Instant::now();
-        let running = Plain::start(program, &arguments);
+        let running = Plain::start(program, &arguments).await;
         let its = begun.elapsed().as_secs_f64() * 1e3;
         drop(running);
         if round == 0 {
@@ -225,7 +225,7 @@ fn arguments(pid: u32) -> Vec<String> {
 
 impl Plain {
     /// Until it answers that it is healthy.
-    fn start(program: &Path, arguments: &[String]) -> Self {
+    async fn start(program: &Path, arguments: &[String]) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
@@ -246,7 +246,7 @@ impl Plain {
         };
         let plain = Self { child, _log: log };
         while !healthy(port) {
-            std::thread::sleep(LOOK);
+            tokio::time::sleep(LOOK).await;
         }
         plain
     }

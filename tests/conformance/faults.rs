@@ -61,15 +61,12 @@ async fn a_model_that_others_removed_is_not_found(ground: Ground) {
     let world = ground.start().await;
     world.create("m", &tiny(0)).await.unwrap();
     let made = world.create("blobless", &tiny(1)).await.unwrap();
-    match &world.ground.engine {
-        Engine::Ollama(server) => {
-            let asked = server.ask("DELETE", "/api/delete", r#"{"model":"m"}"#);
-            assert_eq!(asked.unwrap().0, 200);
-        }
-        _ => {
-            let manifests = world.ground.home.store("manifests/registry.ollama.ai/library");
-            fs::remove_file(manifests.join("m/latest")).unwrap();
-        }
+    if let Engine::Ollama(server) = &world.ground.engine {
+        let asked = server.ask("DELETE", "/api/delete", r#"{"model":"m"}"#);
+        assert_eq!(asked.unwrap().0, 200);
+    } else {
+        let manifests = world.ground.home.store("manifests/registry.ollama.ai/library");
+        fs::remove_file(manifests.join("m/latest")).unwrap();
     }
     let status = load(&world, model("m")).await.unwrap_err();
     assert_eq!(calls::told(&status), calls::is(Code::NotFound, "MODEL_NOT_FOUND"));
