@@ -55,6 +55,11 @@ image llama_server="":
     cargo build --locked --quiet --profile dist --target "$(uname -m)-unknown-linux-musl"
     tools/image/check "$(realpath "${CARGO_TARGET_DIR:-target}")/$(uname -m)-unknown-linux-musl/dist/model-control" {{ llama_server }}
 
+# every example runs against the program (needs buf, go, grpcurl, openssl, and the packages of examples/python/requirements.txt)
+examples python="python3":
+    cargo build --locked --quiet
+    tools/examples/check "$(realpath "${CARGO_TARGET_DIR:-target}")/debug/model-control" {{ python }}
+
 # all tests
 test *args:
     cargo test --locked {{ args }}

@@ -1,0 +1,4 @@
+package main
+
+// Needs buf. What is made is not kept in the repository.
+//go:generate buf generate ../../proto --path ../../proto/ichat
