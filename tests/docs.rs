@@ -1,19 +1,90 @@
-//! The documents tell the whole API.
+//! The documents tell the truth: every reason and every complaint of the log is in them, and every command works.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `page` | the commands of a page, out of its fences |
+//! | `sandbox` | a machine for a page: its folder, its ports, what runs in the background |
+//! | `shape` | what two outputs have in common, whatever the digits |
+//! | `complaints` | the messages of WARN and ERROR, out of the sources |
+//!
+//! A page's commands stand in fences of `console` after `$ `, each continued after `> `; lines below are what it prints,
+//! `…` stands for any lines. Words behind `console`: `ollama`, `llama` and `registry` are what the fence needs (without it
+//! it is skipped, and fails where `CI` is set), `fails` that the commands fail, `by=FILE` that it is run by that file
+//! instead, `shown` that nobody runs it here. Commands that serve run in the background until the page starts another of
+//! their kind. The ports that the pages name are others here, picked by the system.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "docs/complaints.rs"]
+mod complaints;
+#[path = "docs/page.rs"]
+mod page;
+#[path = "docs/sandbox.rs"]
+mod sandbox;
+#[path = "docs/shape.rs"]
+mod shape;
 
 use std::{fs, path::Path};
 
 use model_control::model::Reason;
 
+use self::{page::Block, sandbox::Sandbox};
+
+fn read(page: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
+}
+
+/// Runs a page from its first command to its last.
+fn replay(page: &str) {
+    let mut sandbox = Sandbox::new();
+    for block in page::blocks(page, &read(page)) {
+        match block {
+            Block::Elsewhere { by } => {
+                let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(&by);
+                assert!(file.is_file(), "{page}: {by} runs nothing, for it is not there");
+            }
+            Block::Here { needs, fails, steps } => {
+                if needs.iter().all(|need| sandbox.has(page, need)) {
+                    for step in steps {
+                        sandbox.run(page, &step, fails);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_reason_is_documented() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status-codes.md");
-    let page = fs::read_to_string(page).unwrap();
+    let page = read("docs/status-codes.md");
     let missing: Vec<_> = Reason::ALL
         .iter()
         .map(|reason| format!("`{}`", reason.text()))
         .filter(|reason| !page.contains(reason))
         .collect();
     assert!(missing.is_empty(), "docs/status-codes.md lacks {missing:?}");
+}
+
+#[test]
+fn every_complaint_of_the_log_is_documented() {
+    let page = read("docs/operations.md");
+    let found = complaints::all();
+    assert!(found.len() > 30, "the sources were not understood: {found:?}");
+    let missing: Vec<_> = found.iter().filter(|(_, message)| !page.contains(message.as_str())).collect();
+    assert!(missing.is_empty(), "docs/operations.md lacks {missing:#?}");
+}
+
+#[test]
+fn the_commands_of_the_readme_work() {
+    replay("README.md");
+}
+
+#[test]
+fn the_commands_of_the_guide_work() {
+    replay("docs/guide.md");
+}
+
+#[test]
+fn the_commands_for_operators_work() {
+    replay("docs/operations.md");
 }
