@@ -102,3 +102,10 @@ model python="python3":
 # takes the protocol as it is for what the last release had; run it when a release is made
 release-proto:
     buf build --exclude-source-info --output proto/released.binpb
+
+# what is released, in dist/: binary, chart, images, SBOM, notes, checksums; says what it had to skip (tools/release/make)
+release llama_server="":
+    rm -rf dist
+    MODEL_CONTROL_BUILD="$(git describe --always --dirty --abbrev=12)" \
+        cargo build --locked --quiet --profile dist --target "$(uname -m)-unknown-linux-musl"
+    tools/release/make "$(realpath "${CARGO_TARGET_DIR:-target}")/$(uname -m)-unknown-linux-musl/dist/model-control" dist {{ llama_server }}

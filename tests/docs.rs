@@ -70,7 +70,10 @@ fn every_complaint_of_the_log_is_documented() {
     let page = read("docs/operations.md");
     let found = complaints::all();
     assert!(found.len() > 30, "the sources were not understood: {found:?}");
-    let missing: Vec<_> = found.iter().filter(|(_, message)| !page.contains(message.as_str())).collect();
+    let missing: Vec<_> = found
+        .iter()
+        .filter(|(_, message)| !page.contains(message.as_str()))
+        .collect();
     assert!(missing.is_empty(), "docs/operations.md lacks {missing:#?}");
 }
 
@@ -87,4 +90,9 @@ fn the_commands_of_the_guide_work() {
 #[test]
 fn the_commands_for_operators_work() {
     replay("docs/operations.md");
+}
+
+#[test]
+fn the_commands_for_contributors_are_run() {
+    replay("CONTRIBUTING.md");
 }

@@ -16,7 +16,11 @@ fn told(args: &[&str]) -> String {
 
 /// The words below a word, as its help lists them.
 fn words(help: &str) -> Vec<String> {
-    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let listed = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty());
     let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     names
         .filter_map(|line| line.split_whitespace().next())
@@ -53,7 +57,10 @@ fn manual_pages_explain_every_word_and_flag() {
         pages += 1;
         left.extend(words(&help).into_iter().map(|word| [&path[..], &[word]].concat()));
     }
-    assert!(pages > 20 && known > 200, "{pages} pages with {known} flags: the helps were not understood");
+    assert!(
+        pages > 20 && known > 200,
+        "{pages} pages with {known} flags: the helps were not understood"
+    );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), pages, "a page of no word");
 }
 
@@ -70,7 +77,10 @@ fn the_systemd_unit_is_right_and_tight() {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd/model-control.service");
     let text = fs::read_to_string(&unit).unwrap();
     let help = told(&["serve", "--help"]);
-    for line in text.lines().filter_map(|line| line.strip_prefix("Environment=MODEL_CONTROL_")) {
+    for line in text
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment=MODEL_CONTROL_"))
+    {
         let name = format!("MODEL_CONTROL_{}", line.split('=').next().unwrap());
         assert!(help.contains(&format!("[env: {name}=")), "{name} is no setting");
     }
@@ -81,14 +91,47 @@ fn the_systemd_unit_is_right_and_tight() {
     let Ok(verified) = analyze(&["verify", "--man=no"], &here) else {
         let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
         assert!(!ci, "systemd-analyze is not installed");
-        std::io::stderr().write_all(b"skipped: systemd-analyze is not installed\n").unwrap();
+        std::io::stderr()
+            .write_all(b"skipped: systemd-analyze is not installed\n")
+            .unwrap();
         return;
     };
     let complaints = String::from_utf8_lossy(&verified.stderr).into_owned();
-    assert!(verified.status.success() && !complaints.contains("model-control"), "{complaints}");
+    assert!(
+        verified.status.success() && !complaints.contains("model-control"),
+        "{complaints}"
+    );
     let output = analyze(&["security", "--offline=true", "--no-pager"], &unit).unwrap();
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    let exposure = output.lines().rev().find_map(|line| line.split_once("model-control.service: ")).expect("a score").1;
+    let exposure = output
+        .lines()
+        .rev()
+        .find_map(|line| line.split_once("model-control.service: "))
+        .expect("a score")
+        .1;
     let exposure: f64 = exposure.split(' ').next().unwrap().parse().unwrap();
     assert!(exposure <= EXPOSURE, "{output}");
+}
+
+/// The version stands in Cargo.toml; whatever else names it is compared.
+#[test]
+fn there_is_one_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    assert!(read("helm/model-control/Chart.yaml").contains(&format!("\nappVersion: \"{version}\"\n")));
+    assert!(read("CHANGELOG.md").contains(&format!("\n## [{version}] - ")));
+    let readme = read("README.md");
+    for before in ["\nmodel-control ", "/model-control:", "(tag `"] {
+        let named = readme
+            .split(before)
+            .skip(1)
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let named: Vec<_> = named.map(|rest| rest.starts_with(version)).collect();
+        assert!(
+            !named.is_empty() && named.iter().all(|same| *same),
+            "README.md names another version after {before:?}"
+        );
+    }
+    let proto = read("proto/ichat/modelcontrol/v1/model_control_service.proto");
+    assert!(proto.contains(&format!("semantic version of this service: `{version}`")));
 }

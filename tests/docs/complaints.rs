@@ -18,7 +18,11 @@ fn folder(path: &Path, found: &mut Vec<(String, String)>) {
         if path.is_dir() {
             folder(&path, found);
         } else if path.extension().is_some_and(|end| end == "rs") {
-            let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+            let name = path
+                .strip_prefix(env!("CARGO_MANIFEST_DIR"))
+                .unwrap()
+                .display()
+                .to_string();
             let text = fs::read_to_string(&path).unwrap();
             for call in CALLS {
                 for (at, _) in text.match_indices(call) {
@@ -52,5 +56,9 @@ fn message(rest: &str) -> String {
         }
     }
     let pieces = last.split(['{', '}']).step_by(2);
-    pieces.max_by_key(|piece| piece.len()).unwrap_or_default().trim().to_owned()
+    pieces
+        .max_by_key(|piece| piece.len())
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }

@@ -22,7 +22,16 @@ pub(crate) struct Step {
 
 /// How a command begins: such a line outside a fence of `console` would be run by nobody.
 const COMMANDS: [&str; 10] = [
-    "$ ", "model-control ", "cargo ", "helm ", "docker ", "just ", "kubectl ", "systemctl ", "grpcurl ", "go ",
+    "$ ",
+    "model-control ",
+    "cargo ",
+    "helm ",
+    "docker ",
+    "just ",
+    "kubectl ",
+    "systemctl ",
+    "grpcurl ",
+    "go ",
 ];
 
 /// The page's fences of commands, in order.
@@ -30,8 +39,13 @@ pub(crate) fn blocks(page: &str, text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = text.lines().enumerate().map(|(number, line)| (number + 1, line));
     while let Some((number, line)) = lines.next() {
-        let command = line.strip_prefix("    ").is_some_and(|line| COMMANDS.iter().any(|word| line.starts_with(word)));
-        assert!(!command, "{page}:{number}: a command outside a fence of `console` is run by nobody");
+        let command = line
+            .strip_prefix("    ")
+            .is_some_and(|line| COMMANDS.iter().any(|word| line.starts_with(word)));
+        assert!(
+            !command,
+            "{page}:{number}: a command outside a fence of `console` is run by nobody"
+        );
         let Some(info) = line.strip_prefix("```") else { continue };
         let body: Vec<_> = lines.by_ref().take_while(|(_, line)| *line != "```").collect();
         let mut words = info.split_whitespace();
@@ -57,10 +71,16 @@ fn block<'a>(page: &str, words: impl Iterator<Item = &'a str>, body: &[(usize, &
     let mut steps: Vec<Step> = Vec::new();
     for &(line, text) in body {
         if let Some(command) = text.strip_prefix("$ ") {
-            steps.push(Step { line, command: command.to_owned(), output: Vec::new() });
+            steps.push(Step {
+                line,
+                command: command.to_owned(),
+                output: Vec::new(),
+            });
             continue;
         }
-        let step = steps.last_mut().unwrap_or_else(|| panic!("{page}:{line}: output of no command"));
+        let step = steps
+            .last_mut()
+            .unwrap_or_else(|| panic!("{page}:{line}: output of no command"));
         match text.strip_prefix("> ") {
             Some(more) if step.output.is_empty() => step.command = format!("{}\n{more}", step.command),
             _ => step.output.push(text.to_owned()),

@@ -43,7 +43,11 @@ impl Sandbox {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
         fs::create_dir(folder.path().join("bin")).unwrap();
-        symlink(env!("CARGO_BIN_EXE_model-control"), folder.path().join("bin/model-control")).unwrap();
+        symlink(
+            env!("CARGO_BIN_EXE_model-control"),
+            folder.path().join("bin/model-control"),
+        )
+        .unwrap();
         fs::create_dir_all(folder.path().join("work/models")).unwrap();
         for file in ["configs.yaml", "models/tiny.gguf"] {
             fs::copy(checkout.join(file), folder.path().join("work").join(file)).unwrap();
@@ -52,7 +56,11 @@ impl Sandbox {
         let taken = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = PORTS.iter().zip(&taken);
         let ports = ports.map(|(told, taken)| (told.to_string(), taken.local_addr().unwrap().port().to_string()));
-        Self { ports: ports.collect(), running: Vec::new(), folder }
+        Self {
+            ports: ports.collect(),
+            running: Vec::new(),
+            folder,
+        }
     }
 
     /// True when there is what a fence needs; without it one line says that it is skipped.
@@ -67,9 +75,13 @@ impl Sandbox {
         };
         let Some(program) = program.filter(|program| program.is_file()) else {
             let ci = env::var_os("CI").is_some_and(|value| !value.is_empty());
-            assert!(!ci || need == "systemd", "{page}: {need} is not installed (see CONTRIBUTING.md)");
+            assert!(
+                !ci || need == "systemd",
+                "{page}: {need} is not installed (see CONTRIBUTING.md)"
+            );
             // Not by a macro, whose output the harness hides when a test passes.
-            let line = format!("skipped: fences of {page} that need {need}, which is not installed (see CONTRIBUTING.md)\n");
+            let line =
+                format!("skipped: fences of {page} that need {need}, which is not installed (see CONTRIBUTING.md)\n");
             std::io::stderr().write_all(line.as_bytes()).unwrap();
             return false;
         };
@@ -91,7 +103,11 @@ impl Sandbox {
         );
         let file = self.folder.path().join("registry.yml");
         fs::write(&file, settings).unwrap();
-        self.begin("docker-registry", &format!("docker-registry serve {}", file.display()), "listening on");
+        self.begin(
+            "docker-registry",
+            &format!("docker-registry serve {}", file.display()),
+            "listening on",
+        );
     }
 
     /// Runs a command and compares what it prints.
@@ -105,20 +121,27 @@ impl Sandbox {
             _ => {}
         }
         let output = self.command(&command).output().unwrap();
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         let all = format!("{at}\n{out}{err}\n{}", self.logs());
         assert_eq!(output.status.success(), !fails, "{all}");
         let shown = if fails { &err } else { &out };
         let printed: Vec<_> = shown.trim_end().lines().map(str::to_owned).collect();
         let told: Vec<_> = step.output.iter().map(|line| self.ported(line)).collect();
-        assert!(told.is_empty() || shape::alike(&told, &printed), "it prints something else: {all}");
+        assert!(
+            told.is_empty() || shape::alike(&told, &printed),
+            "it prints something else: {all}"
+        );
     }
 
     fn serve(&mut self, command: &str) {
         self.begin("model-control", command, "listening");
         // What is configured is brought to its level, and a reader at a terminal is slower than that.
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE / 6 && !self.command("model-control health").output().unwrap().status.success() {
+        while begun.elapsed() < PATIENCE / 6 && !self.command("model-control health").output().unwrap().status.success()
+        {
             thread::park_timeout(STEP);
         }
     }
@@ -134,11 +157,18 @@ impl Sandbox {
             .stderr(file)
             .spawn()
             .unwrap();
-        self.running.push(Running { program: program.to_owned(), child });
+        self.running.push(Running {
+            program: program.to_owned(),
+            child,
+        });
         let begun = Instant::now();
         while !fs::read_to_string(&log).unwrap_or_default().contains(word) {
             let ended = self.running.last_mut().unwrap().child.try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed() < PATIENCE, "{command} does not start:\n{}", self.logs());
+            assert!(
+                ended.is_none() && begun.elapsed() < PATIENCE,
+                "{command} does not start:\n{}",
+                self.logs()
+            );
             thread::park_timeout(STEP);
         }
     }
@@ -160,7 +190,12 @@ impl Sandbox {
     /// In the folder, with nothing of our environment.
     fn command(&self, text: &str) -> Command {
         let mut command = Command::new("bash");
-        let path = [self.folder.path().join("bin"), "/usr/bin".into(), "/bin".into(), "/usr/sbin".into()];
+        let path = [
+            self.folder.path().join("bin"),
+            "/usr/bin".into(),
+            "/bin".into(),
+            "/usr/sbin".into(),
+        ];
         command
             .args(["-euo", "pipefail", "-c", text])
             .current_dir(self.folder.path().join("work"))
@@ -170,7 +205,10 @@ impl Sandbox {
             .env("MODEL_CONTROL_LISTEN", format!("127.0.0.1:{}", self.port("50051")))
             .env("MODEL_CONTROL_DRAIN_DELAY", "0s")
             .env("MODEL_CONTROL_PROBE_INTERVAL", "500ms")
-            .env("MODEL_CONTROL_CLIENT_SERVER", format!("http://127.0.0.1:{}", self.port("50051")))
+            .env(
+                "MODEL_CONTROL_CLIENT_SERVER",
+                format!("http://127.0.0.1:{}", self.port("50051")),
+            )
             .env("OLLAMA_HOST", format!("127.0.0.1:{}", self.port("11434")))
             .env("OLLAMA_MODELS", self.folder.path().join("ollama-models"))
             .env("OLLAMA_NO_CLOUD", "1")
@@ -182,12 +220,19 @@ impl Sandbox {
     }
 
     fn port(&self, told: &str) -> &str {
-        &self.ports.iter().find(|(port, _)| port == told).expect("a port of the pages").1
+        &self
+            .ports
+            .iter()
+            .find(|(port, _)| port == told)
+            .expect("a port of the pages")
+            .1
     }
 
     fn ported(&self, text: &str) -> String {
         let text = text.replace("0.0.0.0:", "127.0.0.1:");
-        self.ports.iter().fold(text, |text, (told, here)| text.replace(told, here))
+        self.ports
+            .iter()
+            .fold(text, |text, (told, here)| text.replace(told, here))
     }
 
     fn logs(&self) -> String {
@@ -195,7 +240,11 @@ impl Sandbox {
             let log = self.folder.path().join(&running.program).with_extension("log");
             let text = fs::read_to_string(log).unwrap_or_default();
             let lines: Vec<_> = text.lines().collect();
-            format!("-- {}\n{}\n", running.program, lines[lines.len().saturating_sub(30)..].join("\n"))
+            format!(
+                "-- {}\n{}\n",
+                running.program,
+                lines[lines.len().saturating_sub(30)..].join("\n")
+            )
         };
         self.running.iter().map(log).collect()
     }
@@ -228,5 +277,7 @@ impl Running {
 
 fn on_path(name: &str) -> Option<PathBuf> {
     let path: OsString = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
 }

@@ -23,14 +23,18 @@ fn shape(line: &str) -> String {
         }
     }
     // 59 s and 1 min 0 s are one shape, and so are powers of ten.
-    line.replace("#m #s", "#s").replace("# kB", "# MB").replace("# B", "# MB").replace("#s", "#ms")
+    line.replace("#m #s", "#s")
+        .replace("# kB", "# MB")
+        .replace("# B", "# MB")
+        .replace("#s", "#ms")
 }
 
 fn word(word: &str) -> String {
     let mut shape = String::new();
     for part in word.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '.') {
         let end = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-        let digest = end.len() >= 4 && end.chars().all(|c| c.is_ascii_hexdigit()) && end.contains(|c: char| c.is_ascii_digit());
+        let digest =
+            end.len() >= 4 && end.chars().all(|c| c.is_ascii_hexdigit()) && end.contains(|c: char| c.is_ascii_digit());
         if digest {
             shape.push('#');
             shape.push_str(&part[end.len()..]);
@@ -51,9 +55,15 @@ fn word(word: &str) -> String {
 #[test]
 fn digits_do_not_count_and_words_do() {
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-    assert!(alike(&lines("a  b725b9c65666  131 kB  1 second ago"), &lines("a 0725b9c65667 1.2 MB just now")));
+    assert!(alike(
+        &lines("a  b725b9c65666  131 kB  1 second ago"),
+        &lines("a 0725b9c65667 1.2 MB just now")
+    ));
     assert!(alike(&lines("a\n…\nb 1"), &lines("a\nx\ny\nb 22.5")));
-    assert!(alike(&lines("01a2083a-95dc-71c1 for 5m 0s"), &lines("0abc083a-95dc-71c2 for 59s")));
+    assert!(alike(
+        &lines("01a2083a-95dc-71c1 for 5m 0s"),
+        &lines("0abc083a-95dc-71c2 for 59s")
+    ));
     assert!(!alike(&lines("SERVING"), &lines("NOT_SERVING")));
     assert!(!alike(&lines("a"), &lines("a\nb")));
 }
