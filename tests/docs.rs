@@ -77,22 +77,49 @@ fn every_complaint_of_the_log_is_documented() {
     assert!(missing.is_empty(), "docs/operations.md lacks {missing:#?}");
 }
 
+/// The pages that have commands. Each is a test of its own, so that they run beside each other.
+const PAGES: [&str; 6] = [
+    "README.md",
+    "docs/guide.md",
+    "docs/operations.md",
+    "CONTRIBUTING.md",
+    "examples/README.md",
+    "helm/model-control/README.md",
+];
+
 #[test]
 fn the_commands_of_the_readme_work() {
-    replay("README.md");
+    replay(PAGES[0]);
 }
 
 #[test]
 fn the_commands_of_the_guide_work() {
-    replay("docs/guide.md");
+    replay(PAGES[1]);
 }
 
 #[test]
 fn the_commands_for_operators_work() {
-    replay("docs/operations.md");
+    replay(PAGES[2]);
 }
 
 #[test]
-fn the_commands_for_contributors_are_run() {
-    replay("CONTRIBUTING.md");
+fn the_commands_of_the_other_pages_are_run_elsewhere() {
+    PAGES[3..].iter().for_each(|page| replay(page));
+}
+
+#[test]
+fn no_page_with_commands_is_forgotten() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["", "docs", "docs/adr", "examples", "helm/model-control", "tools/models"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let page = path.strip_prefix(root).unwrap().display().to_string();
+            if path.extension().is_some_and(|end| end == "md") && !PAGES.contains(&page.as_str()) {
+                assert!(
+                    page::blocks(&page, &read(&page)).is_empty(),
+                    "{page} has commands: put it into PAGES"
+                );
+            }
+        }
+    }
 }
