@@ -11,7 +11,7 @@
 //! `…` stands for any lines. Words behind `console`: `ollama`, `llama` and `registry` are what the fence needs (without it
 //! it is skipped, and fails where `CI` is set), `fails` that the commands fail, `by=FILE` that it is run by that file
 //! instead, `shown` that nobody runs it here. Commands that serve run in the background until the page starts another of
-//! their kind. The ports that the pages name are others here, picked by the system.
+//! their kind. The ports that the pages name are others here, which nobody has.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -9,6 +9,7 @@ use std::{
     os::unix::{fs::symlink, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -52,12 +53,9 @@ impl Sandbox {
         for file in ["configs.yaml", "models/tiny.gguf"] {
             fs::copy(checkout.join(file), folder.path().join("work").join(file)).unwrap();
         }
-        // All are taken at once, so that they differ.
-        let taken = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = PORTS.iter().zip(&taken);
-        let ports = ports.map(|(told, taken)| (told.to_string(), taken.local_addr().unwrap().port().to_string()));
+        let ports = PORTS.map(|told| (told.to_string(), free_port().to_string()));
         Self {
-            ports: ports.collect(),
+            ports: ports.into(),
             running: Vec::new(),
             folder,
         }
@@ -228,11 +226,16 @@ impl Sandbox {
             .1
     }
 
+    /// Whole numbers only, and each once: a port of ours may look like one that the pages name.
     fn ported(&self, text: &str) -> String {
         let text = text.replace("0.0.0.0:", "127.0.0.1:");
-        self.ports
-            .iter()
-            .fold(text, |text, (told, here)| text.replace(told, here))
+        let numbers = text.split_inclusive(|c: char| !c.is_ascii_digit());
+        let ported = numbers.map(|part| {
+            let number = part.trim_end_matches(|c: char| !c.is_ascii_digit());
+            let here = self.ports.iter().find(|(told, _)| told == number);
+            here.map_or_else(|| part.to_owned(), |(_, here)| part.replacen(number, here, 1))
+        });
+        ported.collect()
     }
 
     fn logs(&self) -> String {
@@ -271,6 +274,21 @@ impl Running {
                 rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
             }
             thread::park_timeout(STEP);
+        }
+    }
+}
+
+/// A port that nobody has. A command cannot be told to let the system pick, so it is one that the system never picks for
+/// others: below the range that it takes from, and not one of another sandbox.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = fastrand::u16(12_000..32_000);
+    NEXT.compare_exchange(0, first, Ordering::Relaxed, Ordering::Relaxed)
+        .ok();
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }
