@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | one a word: `ensure`, `list`, `pull`, `create`, `show`, `describe`, `operations`, `health`, `completions`, `man` | its flags, its call, what it prints |
+//! | one a word: `ensure`, `list`, `pull`, `create`, `show`, `describe`, `operations`, `health`, `completions` | its flags, its call, what it prints |
 //! | `life` | the short words of a model's life: `load`, `unload`, `ps`, `delete`, `copy`, `push` |
 //! | `import` | the flags of an import, which `ensure` and `create` share |
 //! | `connect` | the channel and the deadlines |
@@ -36,7 +36,6 @@ mod import;
 mod json;
 mod life;
 mod list;
-mod man;
 mod operations;
 mod progress;
 mod pull;
@@ -132,9 +131,6 @@ pub enum Word {
     Health(health::Args),
     /// Print a script that completes these words in a shell
     Completions(completions::Args),
-    /// Write the manual pages
-    #[command(hide = true)]
-    Man(man::Args),
 }
 
 /// What a word works with.
@@ -147,7 +143,7 @@ struct Context {
 /// Resolves when the person at the terminal wants to leave.
 type Interrupt = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
-/// Runs one word to its end. `whole` gives the program's whole command, for `completions` and `man`.
+/// Runs one word to its end. `whole` gives the program's whole command, for `completions`.
 pub fn run(word: Word, mut global: Global, whole: fn() -> clap::Command) -> ExitCode {
     global.credentials = global.credentials.with_environment();
     let mut cx = Context {
@@ -207,7 +203,6 @@ async fn execute(word: Word, cx: &mut Context, whole: fn() -> clap::Command) -> 
         Word::Operations(args) => operations::run(args, cx).await,
         Word::Health(args) => health::run(args, cx).await,
         Word::Completions(args) => completions::run(&args, cx, whole()),
-        Word::Man(args) => man::run(&args, cx, whole()),
     };
     // What is still buffered may meet a closed pipe as well.
     match ended.and_then(|()| cx.console.flush()) {

@@ -8,7 +8,7 @@ use model_control::{app, cli};
 /// Makes models present, verified, loaded and provably ready on LLM engines.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
-struct Program {
+pub(crate) struct Program {
     #[command(flatten)]
     global: cli::Global,
     #[command(subcommand)]

@@ -2,7 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+// What the pages are made of: the same words as the program's.
+#[path = "../src/main.rs"]
+#[allow(dead_code)]
+mod program;
+
 use std::{collections::BTreeSet, fs, io::Write as _, path::Path, process::Command};
+
+use clap::CommandFactory as _;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
 /// Of systemd's scale, which ends at 10: what docs/operations.md promises.
@@ -41,7 +48,7 @@ fn flags(help: &str) -> BTreeSet<String> {
 #[test]
 fn manual_pages_explain_every_word_and_flag() {
     let folder = tempfile::tempdir().unwrap();
-    told(&["man", "--out-dir", folder.path().to_str().unwrap()]);
+    clap_mangen::generate_to(program::Program::command(), folder.path()).unwrap();
     let (mut left, mut pages, mut known) = (vec![Vec::<String>::new()], 0, 0);
     while let Some(path) = left.pop() {
         let args: Vec<_> = path.iter().map(String::as_str).chain(["--help"]).collect();
