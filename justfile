@@ -79,6 +79,11 @@ bench *args:
     MODEL_CONTROL_BENCH_PROGRAM="$(realpath "${CARGO_TARGET_DIR:-target}")/dist/model-control" \
         cargo bench --locked {{ args }}
 
+# figures that no benchmark has, of the program as it is shipped (needs the packages of examples/python/requirements.txt, and helm)
+figures python="python3":
+    cargo build --locked --quiet --profile dist --target "$(uname -m)-unknown-linux-musl"
+    {{ python }} tools/figures/measure "$(realpath "${CARGO_TARGET_DIR:-target}")/$(uname -m)-unknown-linux-musl/dist/model-control"
+
 # formats the code and the protocol
 tidy:
     cargo fmt
