@@ -68,7 +68,6 @@ impl Sandbox {
             "ollama" => named("MODEL_CONTROL_TEST_OLLAMA"),
             "llama" => named("MODEL_CONTROL_TEST_LLAMA_BIN").map(|folder| folder.join("llama-server")),
             "registry" => on_path("docker-registry"),
-            "systemd" => on_path("systemd-analyze"),
             _ => panic!("{page}: no fence can need `{need}`"),
         };
         let Some(program) = program.filter(|program| program.is_file()) else {
