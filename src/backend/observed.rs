@@ -8,11 +8,12 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tracing::{Instrument as _, Span};
 
-use super::{Backend, Call, Cancelled, CopySpec, CreateSpec, Error, LoadSpec, Next, PullSpec, PushSpec};
+use super::{Backend, Call, Cancelled, CopySpec, CreateSpec, Death, Error, LoadSpec, Next, PullSpec, PushSpec};
 use crate::{
-    model::{Canary, Capability, Details, ModelInfo, ModelName, Running, Unloaded},
+    model::{Canary, Capability, Details, ModelInfo, ModelName, Protocol, Running, Unloaded},
     telemetry::{metrics, trace},
 };
 
@@ -97,6 +98,22 @@ impl Backend for Observed {
 
     fn capabilities(&self) -> BTreeSet<Capability> {
         self.inner.capabilities()
+    }
+
+    fn missing(&self, capability: Capability) -> Option<Error> {
+        self.inner.missing(capability)
+    }
+
+    fn protocols(&self) -> Vec<Protocol> {
+        self.inner.protocols()
+    }
+
+    fn departures(&self) -> Option<watch::Receiver<u64>> {
+        self.inner.departures()
+    }
+
+    fn death(&self, name: &ModelName) -> Option<Death> {
+        self.inner.death(name)
     }
 
     async fn probe(&self) -> Result<String, Error> {
@@ -203,5 +220,30 @@ impl Call for Following {
             Cancelled::Stopped | Cancelled::GoesOn(_) => self.request.tell("given_up"),
         }
         cancelled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Names of functions one level deep in what follows `head`.
+    fn functions(text: &'static str, head: &str) -> BTreeSet<&'static str> {
+        let (_, body) = text.split_once(head).unwrap();
+        let body = body.split("\n}\n").next().unwrap();
+        let heads = body.lines().filter_map(|line| {
+            let line = line.strip_prefix("    ")?;
+            line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))
+        });
+        heads.map(|head| head.split('(').next().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_an_engine_can_be_asked_it_is_asked() {
+        // A default of the port would else stand in for the engine's own answer.
+        let port = functions(include_str!("../backend.rs"), "pub trait Backend");
+        let passed = functions(include_str!("observed.rs"), "impl Backend for Observed");
+        assert!(port.len() > 15, "{port:?}");
+        assert_eq!(passed, port);
     }
 }
