@@ -154,6 +154,24 @@ async fn one_ensure_ready_is_one_tree() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_found_nothing_to_do_has_no_line_of_its_own() {
+    let engine = Engine::start().await;
+    let program = Program::start(&engine, &[], &[]).await;
+    let channel = program.channel().await;
+    engine.let_go();
+    for _ in 0..3 {
+        ensure(channel.clone(), "pulled").await.unwrap();
+    }
+    let log = program.stop().await;
+    let audited: Vec<_> = log.iter().filter(|line| line["audit"] == true).collect();
+    let [pulled] = audited[..] else { panic!("{audited:#?}") };
+    assert_eq!(
+        (&pulled["rpc.method"], &pulled["level"]),
+        (&"EnsureReady".into(), &"INFO".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_joins_an_operation_is_linked_to_it() {
     let (collector, engine) = (Collector::start().await, Engine::start().await);
     let program = Program::start(

@@ -1,4 +1,8 @@
 //! One line of the log a mutating call: who, what, which model, and how it ended.
+//!
+//! A call that might have changed something and found nothing to do has changed nothing: it is told of where reading calls
+//! are, at DEBUG. Control planes ask tens of thousands of times a second whether a model is ready; a line for each would hide
+//! the others and cost more than the answer.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -17,6 +21,13 @@ pub(super) struct Audit {
     operation: Option<uuid::Uuid>,
     began: Instant,
     told: bool,
+}
+
+/// What a call may have changed.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    None,
+    Possible,
 }
 
 /// Text of a caller's in the log: no longer than a name may be.
@@ -65,39 +76,53 @@ impl Audit {
         self.operation = Some(id);
     }
 
+    /// The call ends, and all was as it is wanted.
+    pub(super) fn end_unchanged(&mut self) {
+        self.tell("Ok", None, Change::None);
+    }
+
     /// The call ends.
     pub(super) fn end(&mut self, failure: Option<&Failure>) {
         let (outcome, reason) = match failure {
             None => ("Ok".to_owned(), None),
             Some(failure) => (status::word(failure), Some(failure.reason.text())),
         };
-        self.tell(&outcome, reason.as_deref());
+        self.tell(&outcome, reason.as_deref(), Change::Possible);
     }
 
-    fn tell(&mut self, outcome: &str, reason: Option<&str>) {
+    fn tell(&mut self, outcome: &str, reason: Option<&str>, change: Change) {
+        /// A level is a part of the line's place in the code.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    audit = true,
+                    rpc.method = self.rpc,
+                    client.address = self
+                        .caller
+                        .as_ref()
+                        .map(|caller| tracing::field::display(caller.address)),
+                    client.name = self.caller.as_ref().and_then(|caller| caller.name.as_deref()),
+                    backend.name = self.backend,
+                    model.name = self.model,
+                    operation.id = self.operation.map(tracing::field::display),
+                    duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    reason,
+                    "call ended: {outcome}"
+                )
+            };
+        }
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        tracing::info!(
-            audit = true,
-            rpc.method = self.rpc,
-            client.address = self
-                .caller
-                .as_ref()
-                .map(|caller| tracing::field::display(caller.address)),
-            client.name = self.caller.as_ref().and_then(|caller| caller.name.as_deref()),
-            backend.name = self.backend,
-            model.name = self.model,
-            operation.id = self.operation.map(tracing::field::display),
-            duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            reason,
-            "call ended: {outcome}"
-        );
+        match change {
+            Change::None => line!(debug),
+            Change::Possible => line!(info),
+        }
     }
 }
 
 impl Drop for Audit {
     fn drop(&mut self) {
-        self.tell("the caller left, or its deadline passed", None);
+        self.tell("the caller left, or its deadline passed", None, Change::Possible);
     }
 }

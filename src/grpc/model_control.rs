@@ -72,7 +72,7 @@ impl ModelControl for Service {
         };
         match ensured {
             Ok(Ensured::Told(outcome)) => {
-                audit.end(None);
+                audit.end_unchanged();
                 let result = v1::EnsureReadyResponse::result(&backend, &outcome);
                 Ok(Response::new(futures::stream::iter([Ok(result)]).boxed()))
             }
