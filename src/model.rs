@@ -14,6 +14,7 @@ pub mod name;
 pub mod plan;
 pub mod progress;
 pub mod running;
+pub(crate) mod stored;
 
 pub use self::{
     details::{Details, TensorInfo},

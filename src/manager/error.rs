@@ -236,7 +236,9 @@ pub(super) fn configured(entry: &str, name: &ModelName) -> Failure {
 
 /// The engine reported success, and does not list the model.
 pub(super) fn not_listed(entry: &str, name: &ModelName) -> Failure {
-    let message = format!("backend `{entry}` reported success, but does not list `{name}`");
+    let message = format!(
+        "backend `{entry}` reported success, but does not list `{name}`: it was not kept, or somebody else removed it since"
+    );
     at(Failure::new(Reason::BackendProtocol, message), entry, name)
 }
 

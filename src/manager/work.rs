@@ -16,6 +16,7 @@ use crate::{
     engines::EngineId,
     model::{
         Canary, Digest, Failure, ImportOptions, ModelInfo, ModelName, Plan, Provenance, Reason, Running, Snapshot,
+        stored,
     },
     operation::{Ended, Meeting, Operations, Reporter, Status, Subscription, View, Why, Work},
     telemetry::{metrics, trace},
@@ -108,26 +109,37 @@ pub enum Content {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// As the engine lists it afterwards; absent in a dry run of an absent model.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub model: Option<ModelInfo>,
     /// What was done, or would be.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub plan: Plan,
     /// False when it was so already.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub changed: bool,
     /// Of a create.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub provenance: Option<Provenance>,
     /// Where callers send inference, when it is in memory.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub endpoint: String,
     /// In memory, when it was brought there.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub running: Option<Running>,
     /// That it answers, when that was asked.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub canary: Option<Canary>,
     /// It is kept in memory.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub pinned: bool,
     /// Of a delete, on disk; of an unload, in memory.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub freed_bytes: u64,
     /// Of an unload: names that left with it.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub shared_with: Vec<ModelName>,
     /// Of a push: the manifest's in the registry.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub pushed: Option<Digest>,
 }
 

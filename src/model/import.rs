@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Digest;
+use super::{Digest, stored};
 
 /// Options of an import. A field left out keeps what the file says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,7 @@ pub struct Provenance {
     /// The stored model layer.
     pub stored_digest: Digest,
     /// When it was made.
+    #[serde(with = "stored::nanoseconds")]
     pub create_time: SystemTime,
     /// Whether the format was changed.
     pub converted: bool,

@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, ModelName};
+use super::{Digest, ModelName, stored};
 
 /// A model that an engine lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,24 +16,30 @@ pub struct ModelInfo {
     /// Sum of all layers and the configuration; a shared layer counts in each model.
     pub size_bytes: u64,
     /// When the manifest was written.
+    #[serde(with = "stored::nanoseconds")]
     pub modify_time: SystemTime,
     /// `gguf`, `safetensors`; empty when the engine does not tell. So are the texts below.
     pub format: String,
     /// The architecture.
     pub family: String,
     /// All architectures of the model's files.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub families: Vec<String>,
     /// Counted from the tensors.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub parameter_count: Option<u64>,
     /// As the engine words it.
     pub parameter_size: String,
     /// `Q4_K_M`, …
     pub quantization_level: String,
     /// In tokens.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub context_length: Option<u64>,
     /// Width of an embedding.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub embedding_length: Option<u64>,
     /// What the model can do.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub capabilities: Vec<ModelCapability>,
 }
 

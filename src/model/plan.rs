@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Level};
+use super::{Digest, Level, stored};
 
 /// What EnsureReady would do, or did. No steps: it is so already.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,8 +10,10 @@ pub struct Plan {
     /// In order.
     pub steps: Vec<Step>,
     /// When it is known.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub download_bytes: Option<u64>,
     /// When it is known.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub disk_bytes: Option<u64>,
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::{Plan, stored};
 
 /// The newest phases that a snapshot keeps.
 const MAX_PHASES: usize = 32;
@@ -27,6 +27,7 @@ pub struct Snapshot {
     /// Rises with every change.
     pub sequence: u64,
     /// When the operation began.
+    #[serde(with = "stored::nanoseconds")]
     pub start_time: SystemTime,
     /// From the start to the last change.
     pub elapsed: Duration,
@@ -35,10 +36,13 @@ pub struct Snapshot {
     /// Bytes of the present phase.
     pub completed_bytes: u64,
     /// Absent until the whole is known.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub total_bytes: Option<u64>,
     /// Over the last ten seconds of the present phase.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub bytes_per_second: Option<u64>,
     /// What the engine says.
+    #[serde(default, skip_serializing_if = "stored::unset")]
     pub engine_text: String,
     /// Once it is known what is to be done.
     pub plan: Option<Plan>,
@@ -57,6 +61,7 @@ pub struct PhaseRecord {
     /// The phase's name, as the API spells it.
     pub phase: String,
     /// When it began.
+    #[serde(with = "stored::nanoseconds")]
     pub start_time: SystemTime,
     /// In which attempt.
     pub attempt: u32,

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Digest, ModelName};
+use super::{Digest, ModelName, stored};
 
 /// A model in memory, or on its way into or out of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,6 +120,7 @@ impl KeepAlive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
     /// When it was asked.
+    #[serde(with = "stored::nanoseconds")]
     pub check_time: SystemTime,
     /// From the question to the first token, or to the embedding.
     pub time_to_first_token: Duration,
