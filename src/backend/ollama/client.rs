@@ -135,9 +135,20 @@ impl Client {
 
     /// A short question.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        serde_json::from_slice(&self.get_bytes(path).await?).map_err(|source| self.strange(path, source))
+    }
+
+    /// The same for who reads the answer where it lies.
+    pub(super) async fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Error> {
         let response = self.answer(self.request(Method::GET, path).await?).await?;
         let response = self.wanted(Doing::Asking, response, StatusCode::OK).await?;
-        self.read(response, path).await
+        self.body(response, MAX_ANSWER).await
+    }
+
+    /// An answer that no Ollama gives.
+    pub(super) fn strange(&self, path: &str, source: serde_json::Error) -> Error {
+        let message = format!("{} answered {path} with what no Ollama says", self.url);
+        Error::new(Kind::Protocol, message).because(source)
     }
 
     /// A short question with a body.
@@ -211,10 +222,7 @@ impl Client {
 
     async fn read<T: DeserializeOwned>(&self, response: Response, path: &str) -> Result<T, Error> {
         let body = self.body(response, MAX_ANSWER).await?;
-        serde_json::from_slice(&body).map_err(|source| {
-            let message = format!("{} answered {path} with what no Ollama says", self.url);
-            Error::new(Kind::Protocol, message).because(source)
-        })
+        serde_json::from_slice(&body).map_err(|source| self.strange(path, source))
     }
 
     async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {

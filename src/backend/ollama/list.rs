@@ -16,7 +16,7 @@ use super::{
     wire::{Listed, Tags},
 };
 use crate::{
-    backend::{Error, Kind},
+    backend::Error,
     model::{Digest, ModelCapability, ModelInfo, ModelName},
 };
 
@@ -33,11 +33,10 @@ type Read = Option<Arc<ModelInfo>>;
 
 /// All models. One whose name or digest is none is left out: nothing could be done with it.
 pub(super) async fn all(shared: &Shared) -> Result<Vec<Arc<ModelInfo>>, Error> {
-    let tags = shared.client.get("/api/tags").await?;
-    shared.seen.read(tags).map_err(|source| {
-        let message = format!("{} lists what no Ollama says", shared.client.url());
-        Error::new(Kind::Protocol, message).because(source)
-    })
+    const PATH: &str = "/api/tags";
+    let answer = shared.client.get_bytes(PATH).await?;
+    let tags = serde_json::from_slice(&answer).and_then(|tags| shared.seen.read(tags));
+    tags.map_err(|source| shared.client.strange(PATH, source))
 }
 
 /// The model of this name, in whatever spelling. Where two differ in case only, the one that is spelt alike.
@@ -55,7 +54,7 @@ pub(super) fn named(name: &ModelName, models: impl IntoIterator<Item = Arc<Model
 // === impl Seen ===
 
 impl Seen {
-    fn read(&self, tags: Tags) -> Result<Vec<Arc<ModelInfo>>, serde_json::Error> {
+    fn read(&self, tags: Tags<'_>) -> Result<Vec<Arc<ModelInfo>>, serde_json::Error> {
         let count = tags.models.len();
         let mut models = Vec::with_capacity(count);
         let mut unseen = Vec::new();
@@ -77,7 +76,7 @@ impl Seen {
             let read = info(serde_json::from_str(told.get())?).map(Arc::new);
             models.extend(read.clone());
             if seen.len() < MAX_SEEN {
-                seen.insert(told.into(), read);
+                seen.insert(told.get().into(), read);
             }
         }
         Ok(models)
@@ -144,7 +143,7 @@ mod tests {
     use super::*;
 
     fn parsed(json: &str) -> Vec<ModelInfo> {
-        let tags: Tags = serde_json::from_str(json).unwrap();
+        let tags: Tags<'_> = serde_json::from_str(json).unwrap();
         let seen = Seen::default();
         let first = seen.read(serde_json::from_str(json).unwrap()).unwrap();
         assert_eq!(first, seen.read(tags).unwrap(), "read again");

@@ -12,12 +12,12 @@ pub(super) struct Version {
     pub(super) version: String,
 }
 
-/// `GET /api/tags`.
+/// `GET /api/tags`, where it lies in the answer.
 #[derive(Debug, Deserialize)]
-pub(super) struct Tags {
+pub(super) struct Tags<'a> {
     /// Each a [`Listed`], in Ollama's words.
-    #[serde(deserialize_with = "or_default")]
-    pub(super) models: Vec<Box<RawValue>>,
+    #[serde(borrow, deserialize_with = "or_default")]
+    pub(super) models: Vec<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]

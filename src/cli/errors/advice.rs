@@ -35,7 +35,7 @@ impl Fault {
             ],
             "PATH_NOT_FOUND" => vec!["paths are those of the server's machine".to_owned()],
             "REGISTRY_NOT_ALLOWED" => {
-                vec!["the server pulls only from registries that it was started with: `--allow-registry=HOST`".to_owned()]
+                vec!["the server reaches only the registries that it was started with: `--allow-registry=HOST`".to_owned()]
             }
             "DIGEST_PIN_MISMATCH" => vec!["leave `--digest` out to take what is there, or give the digest that is wanted".to_owned()],
             "CREDENTIALS_MISSING" => vec![
