@@ -4,11 +4,12 @@
 //! of the snapshot and nobody misses one. Within an attempt and phase bytes never fall, whatever the engine says.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     time::{Duration, SystemTime},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Plan, stored};
 
@@ -20,6 +21,24 @@ const MAX_LAYERS: usize = 1024;
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 /// No rate before this much was seen, and samples no closer than a tenth of it.
 const RATE_MINIMUM: Duration = Duration::from_secs(1);
+
+/// All that [`Phase::name`] says.
+const NAMES: [&str; 14] = [
+    "queued",
+    "resolving",
+    "hashing",
+    "uploading",
+    "downloading",
+    "verifying",
+    "parsing",
+    "converting",
+    "quantizing",
+    "writing",
+    "loading",
+    "warming",
+    "unloading",
+    "engine",
+];
 
 /// A complete snapshot of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +78,8 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseRecord {
     /// The phase's name, as the API spells it.
-    pub phase: String,
+    #[serde(deserialize_with = "phase_name")]
+    pub phase: Cow<'static, str>,
     /// When it began.
     #[serde(with = "stored::nanoseconds")]
     pub start_time: SystemTime,
@@ -134,6 +154,15 @@ pub enum Event {
     Restarted(String),
 }
 
+/// Without a copy where it is one of ours, as it is in all of the many records that a start reads.
+fn phase_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'static, str>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let text = Text::deserialize(deserializer)?.0;
+    let ours = NAMES.iter().find(|name| text == **name);
+    Ok(ours.map_or_else(|| Cow::Owned(text.into_owned()), |name| Cow::Borrowed(*name)))
+}
+
 // === impl Snapshot ===
 
 impl Snapshot {
@@ -150,7 +179,7 @@ impl Snapshot {
             engine_text: String::new(),
             plan: None,
             phases: vec![PhaseRecord {
-                phase: Phase::Queued(1).name().to_owned(),
+                phase: Phase::Queued(1).name().into(),
                 start_time,
                 attempt: 1,
             }],
@@ -209,7 +238,7 @@ impl Snapshot {
 
     fn enter(&mut self, phase: Phase) {
         let record = PhaseRecord {
-            phase: phase.name().to_owned(),
+            phase: phase.name().into(),
             start_time: self.update_time(),
             attempt: self.attempt,
         };

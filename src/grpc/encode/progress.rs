@@ -35,7 +35,7 @@ pub(in crate::grpc) fn progress(id: Uuid, snapshot: &Snapshot, joined: bool) -> 
 
 fn record(record: &PhaseRecord) -> v1::PhaseRecord {
     v1::PhaseRecord {
-        phase: record.phase.clone(),
+        phase: record.phase.clone().into_owned(),
         start_time: Some(timestamp(record.start_time)),
         attempt: i32::try_from(record.attempt).unwrap_or(i32::MAX),
     }

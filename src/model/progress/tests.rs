@@ -48,7 +48,7 @@ fn a_restart_is_told_and_counts_from_zero() {
     ]);
     assert_eq!((snapshot.attempt, snapshot.completed_bytes), (2, 10));
     assert_eq!(snapshot.engine_text, "connection lost");
-    let names: Vec<_> = snapshot.phases.iter().map(|p| (p.phase.as_str(), p.attempt)).collect();
+    let names: Vec<_> = snapshot.phases.iter().map(|p| (&*p.phase, p.attempt)).collect();
     assert_eq!(
         names,
         [("queued", 1), ("downloading", 1), ("resolving", 2), ("downloading", 2)]
@@ -94,7 +94,7 @@ fn phases_are_kept_up_to_their_bound() {
     let phases = [Phase::Parsing, Phase::Writing];
     let snapshot = folded((0..100).map(|n| Event::Entered(phases[n % 2].clone())));
     assert_eq!(snapshot.phases.len(), MAX_PHASES);
-    assert_eq!(snapshot.phases.last().map(|p| p.phase.as_str()), Some("writing"));
+    assert_eq!(snapshot.phases.last().map(|p| &*p.phase), Some("writing"));
 }
 
 proptest! {
@@ -133,4 +133,33 @@ fn a_transfer_that_knows_its_layers_knows_the_whole() {
     let unknown = began(vec![layer("a", 0, Some(5)), layer("b", 0, None)]);
     assert_eq!((unknown.completed_bytes, unknown.total_bytes), (0, None));
     assert_eq!(began(vec![]).total_bytes, None);
+}
+
+#[test]
+fn a_phase_is_read_as_it_was_written() {
+    let phases = [
+        Phase::Queued(3),
+        Phase::Resolving,
+        Phase::Hashing(Vec::new()),
+        Phase::Uploading(Vec::new()),
+        Phase::Downloading(Vec::new()),
+        Phase::Verifying,
+        Phase::Parsing,
+        Phase::Converting,
+        Phase::Quantizing("q8_0".to_owned()),
+        Phase::Writing,
+        Phase::Loading,
+        Phase::Warming,
+        Phase::Unloading,
+        Phase::Engine,
+    ];
+    assert_eq!(phases.each_ref().map(Phase::name), NAMES);
+    let read = |phase: &str| {
+        let text = format!(r#"{{"phase":"{phase}","start_time":1,"attempt":1}}"#);
+        serde_json::from_str::<PhaseRecord>(&text).unwrap().phase
+    };
+    for name in NAMES {
+        assert!(matches!(read(name), Cow::Borrowed(read) if read == name));
+    }
+    assert_eq!(read("dreaming"), "dreaming", "of a later version");
 }

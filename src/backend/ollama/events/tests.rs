@@ -18,7 +18,7 @@ fn fold(lines: &[&str]) -> (Reader, Vec<Snapshot>) {
 }
 
 fn phases(snapshot: &Snapshot) -> Vec<&str> {
-    snapshot.phases.iter().map(|phase| phase.phase.as_str()).collect()
+    snapshot.phases.iter().map(|phase| &*phase.phase).collect()
 }
 
 #[test]
