@@ -10,11 +10,15 @@ default:
     @just --list --unsorted
 
 # everything that must hold before a change is taken; the tests come last
-verify: fmt lint doc deny machete proto test
+verify: fmt changes lint doc deny machete proto test
 
 # the code is formatted
 fmt:
     cargo fmt --check
+
+# what is told of changes can be released, and what cannot is refused (needs towncrier)
+changes:
+    tools/release/changes
 
 # clippy finds nothing, in all targets, and in what is built without its optional parts
 lint:
@@ -107,6 +111,10 @@ model python="python3":
 # takes the protocol as it is for what the last release had; run it when a release is made
 release-proto:
     buf build --exclude-source-info --output proto/released.binpb
+
+# moves changes/ into CHANGELOG.md, as the section of this version, of today; run it when a release is made (needs towncrier)
+changelog: changes
+    towncrier build --yes --version "$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)"
 
 # what is released, in dist/: binary, chart, images, SBOM, notes, checksums; says what it had to skip (tools/release/make)
 release llama_server="":
