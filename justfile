@@ -77,6 +77,10 @@ prometheus:
     cargo build --locked --quiet
     tools/prometheus/check "$(realpath "${CARGO_TARGET_DIR:-target}")/debug/model-control"
 
+# the dashboards are some by Grafana's published types (needs a node_modules with @grafana/schema and typescript)
+dashboard modules:
+    tools/dashboard/check {{ modules }}
+
 # the benchmarks, of the program as it is shipped; ratios and figures, nothing is asserted
 bench *args:
     cargo build --locked --profile dist
