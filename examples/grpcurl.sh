@@ -2,6 +2,7 @@
 # Every call of the API once, by grpcurl: grpcurl.sh [MODEL]
 #
 # SERVER is HOST:PORT. With TLS and a token: CA=ca.crt TOKEN=$(cat token) SERVER=host:50051 examples/grpcurl.sh
+# With a certificate instead: CA=ca.crt CERT=client.crt KEY=client.key SERVER=host:50051 examples/grpcurl.sh
 # Reflection tells grpcurl the messages. MODEL must be in the configuration or a store; its copy is removed again.
 set -euo pipefail
 
@@ -11,6 +12,7 @@ control=ichat.modelcontrol.v1.ModelControl
 operations=ichat.modelcontrol.v1.Operations
 flags=(-plaintext)
 [[ -z ${CA:-} ]] || flags=(-cacert "$CA")
+[[ -z ${CERT:-} ]] || flags+=(-cert "$CERT" -key "$KEY")
 [[ -z ${TOKEN:-} ]] || flags+=(-H "authorization: Bearer $TOKEN")
 
 # call RPC [MESSAGE]. `buf curl --protocol grpc --http2-prior-knowledge --data MESSAGE http://SERVER/RPC` does the same.

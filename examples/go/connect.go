@@ -30,6 +30,8 @@ var (
 	server    = flag.String("server", "127.0.0.1:50051", "host and port")
 	caFile    = flag.String("tls-ca-file", "", "authorities of the server; TLS is spoken when this is given")
 	name      = flag.String("tls-server-name", "", "the name in the server's certificate, if not that of the address")
+	certFile  = flag.String("tls-cert-file", "", "our certificate, for a server that asks for one; goes with -tls-key-file")
+	keyFile   = flag.String("tls-key-file", "", "the key of our certificate")
 	tokenFile = flag.String("token-file", "", "a file with the token; goes with TLS only")
 )
 
@@ -53,7 +55,15 @@ func connect() (*grpc.ClientConn, error) {
 		if !authorities.AppendCertsFromPEM(pem) {
 			return nil, errors.New("no certificate in " + *caFile)
 		}
-		transport = credentials.NewTLS(&tls.Config{RootCAs: authorities, ServerName: *name, MinVersion: tls.VersionTLS12})
+		config := &tls.Config{RootCAs: authorities, ServerName: *name, MinVersion: tls.VersionTLS12}
+		if *certFile != "" {
+			// Read at each handshake, so that files that were renewed are shown to a server that came back.
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				pair, err := tls.LoadX509KeyPair(*certFile, *keyFile)
+				return &pair, err
+			}
+		}
+		transport = credentials.NewTLS(config)
 	}
 	options := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithDefaultServiceConfig(serviceConfig)}
 	if *tokenFile != "" {

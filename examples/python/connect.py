@@ -1,4 +1,4 @@
-"""A channel to the service: in plain text to this machine, or over TLS with a token."""
+"""A channel to the service: in plain text to this machine, or over TLS with a token, a certificate, or both."""
 
 import os
 import pathlib
@@ -14,9 +14,11 @@ OPTIONS = [
 ]
 
 
-def credentials(ca_file: str, token_file: str) -> grpc.ChannelCredentials:
-    """TLS, and the token with each call: gRPC sends such a token over TLS only."""
-    tls = grpc.ssl_channel_credentials(pathlib.Path(ca_file).read_bytes())
+def credentials(ca_file: str, cert_file: str, key_file: str, token_file: str) -> grpc.ChannelCredentials:
+    """TLS, our certificate in it, and the token with each call: gRPC sends such a token over TLS only."""
+    # Read once: a program that outlives its certificate makes a new channel when the files change.
+    ca, key, cert = (pathlib.Path(file).read_bytes() if file else None for file in (ca_file, key_file, cert_file))
+    tls = grpc.ssl_channel_credentials(ca, key, cert)
     if not token_file:
         return tls
     token = pathlib.Path(token_file).read_text().strip()
@@ -33,5 +35,5 @@ def channel(server: str = "", asynchronous: bool = False):
     options = list(OPTIONS)
     if name := os.environ.get("MODEL_CONTROL_CLIENT_TLS_SERVER_NAME"):
         options.append(("grpc.ssl_target_name_override", name))
-    token_file = os.environ.get("MODEL_CONTROL_CLIENT_TOKEN_FILE", "")
-    return made.secure_channel(server, credentials(ca_file, token_file), options)
+    files = (os.environ.get(f"MODEL_CONTROL_CLIENT_{name}_FILE", "") for name in ("TLS_CERT", "TLS_KEY", "TOKEN"))
+    return made.secure_channel(server, credentials(ca_file, *files), options)
