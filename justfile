@@ -33,6 +33,10 @@ doc:
 deny:
     cargo deny --locked --log-level error check bans licenses sources
 
+# the lock of the fuzz targets knows what the program depends on; `cargo update -w --manifest-path fuzz/Cargo.toml` mends it
+fuzz-lock:
+    cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml > /dev/null
+
 # no dependency is unused (needs cargo-machete)
 machete:
     cargo machete
