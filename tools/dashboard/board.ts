@@ -1,5 +1,5 @@
-// A dashboard as Grafana's own package of types has it, with what that leaves to plugins: the options of the panels that we use,
-// and the queries of Prometheus, of which it has no type.
+// A dashboard as Grafana's own package of types has it, with what that leaves to plugins: the options of the panels that we
+// use, and the queries of Prometheus, of which it has no type.
 
 import type {
     Dashboard,
