@@ -133,6 +133,7 @@ impl App {
             None => None,
         };
         // After all that can fail, and before the first call is answered.
+        manager.restore_pins(&settings.state_dir).await;
         manager.resume(opening).await;
         Ok(Self {
             settings,

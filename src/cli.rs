@@ -40,6 +40,7 @@ mod operations;
 mod progress;
 mod pull;
 mod show;
+mod stay;
 mod table;
 mod text;
 

@@ -166,6 +166,15 @@ impl Entry {
     }
 }
 
+// === impl EngineId ===
+
+impl EngineId {
+    /// The same for the same engine in every run.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 // === impl Engine ===
 
 impl Engine {

@@ -66,6 +66,7 @@ struct Shared {
     changed: Arc<Notify>,
     desired: desired::States,
     reloads: reload::Reloads,
+    pins: pins::Kept,
 }
 
 // === impl Manager ===
@@ -82,6 +83,7 @@ impl Manager {
                 changed,
                 desired: desired::States::default(),
                 reloads: reload::Reloads::default(),
+                pins: pins::Kept::default(),
             }),
         }
     }

@@ -225,3 +225,68 @@ async fn without_llama_server_a_load_says_what_to_install_and_the_rest_works() {
     assert!(!can.contains(&v1::BackendCapability::Load.into()));
     assert!(can.contains(&v1::BackendCapability::Unload.into()));
 }
+
+/// A service with `tiny` on disk, on the same store and state each time.
+async fn on_disk(home: &Home, server: &Path) -> (Service, ModelControlClient<Channel>) {
+    let flags = [
+        format!("--store={}", home.store("").display()),
+        "--model=tiny".to_owned(),
+        format!("--model-path={}", llama::tiny().display()),
+    ];
+    let entry = json!([{ "name": "one", "framework": "embedded", "backend_argv": flags }]);
+    fs::write(home.path("configs.yaml"), entry.to_string()).unwrap();
+    let mut command = home.command(Path::new(env!("CARGO_BIN_EXE_model-control")));
+    command.arg("--llama-server").arg(server);
+    let service = Service::start(command);
+    let client = ModelControlClient::new(service.channel().await);
+    (service, client)
+}
+
+/// Waits until it runs, and tells whether it is pinned.
+async fn pinned(client: &mut ModelControlClient<Channel>) -> bool {
+    let runs = async {
+        let mut looks = interval(Duration::from_millis(20));
+        loop {
+            looks.tick().await;
+            let answer = client.list_running(v1::ListRunningRequest::default()).await.unwrap();
+            if let [running] = &answer.into_inner().running[..] {
+                return running.pinned;
+            }
+        }
+    };
+    timeout(LONG, runs).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_outlives_the_service_until_it_is_taken_off() {
+    let Some(server) = llama::program("llama-server") else {
+        return;
+    };
+    let home = Home::new();
+    let (service, mut client) = on_disk(&home, &server).await;
+    let ensure = v1::EnsureReadyRequest {
+        model: "tiny".into(),
+        level: v1::Level::Warm.into(),
+        pin: true,
+        ..v1::EnsureReadyRequest::default()
+    };
+    let mut stream = client.ensure_ready(ensure).await.unwrap().into_inner();
+    while timeout(LONG, stream.message()).await.unwrap().unwrap().is_some() {}
+    // As soon as it was told it holds, whatever happens.
+    service.kill();
+
+    let (service, mut client) = on_disk(&home, &server).await;
+    assert!(pinned(&mut client).await);
+    service.terminate();
+    let (service, mut client) = on_disk(&home, &server).await;
+    assert!(pinned(&mut client).await, "a second time");
+    let unload = v1::UnloadRequest {
+        model: "tiny".into(),
+        ..v1::UnloadRequest::default()
+    };
+    client.unload(unload).await.unwrap();
+    service.kill();
+    let state = fs::read_to_string(home.path("state").join("pins.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["pins"], json!([]));
+}

@@ -10,6 +10,7 @@ use super::{
     follow::{OnLeave, tell},
     import,
     list::level_word,
+    stay::StayArgs,
     text,
 };
 use crate::grpc::proto::v1::{self, EnsureReadyRequest, EnsureReadyResult, Model, OnDisconnect, plan};
@@ -28,6 +29,9 @@ pub struct Args {
     /// How ready; without it: the configured level, else on disk
     #[arg(long, value_enum, value_name = "LEVEL")]
     level: Option<Level>,
+
+    #[command(flatten)]
+    stay: StayArgs,
 
     /// The digest of the manifest that it must have, `sha256:…`
     #[arg(long, value_name = "DIGEST")]
@@ -79,11 +83,13 @@ pub(super) async fn run(args: Args, cx: &mut Context) -> Result<(), Stop> {
             Some(Level::Warm) => v1::Level::Warm,
         }
         .into(),
+        load_options: args.stay.load_options(),
+        keep_alive: args.stay.keep_alive(),
+        pin: args.stay.pin,
         digest: args.digest.unwrap_or_default(),
         insecure: args.insecure,
         dry_run,
         on_disconnect: on_disconnect(cancel),
-        ..EnsureReadyRequest::default()
     };
     let mut client = cx.model_control().await?;
     let on_leave = if dry_run { OnLeave::Nothing } else { on_leave(cancel) };

@@ -1,6 +1,6 @@
 //! `load`, `unload`, `ps`, `delete`, `copy`, `push`: the life of a model that is there.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use prost_types::Timestamp;
 use tonic::Request;
@@ -11,12 +11,13 @@ use super::{
     exit::Stop,
     follow::tell,
     list::note_unreachable,
+    stay::StayArgs,
     table::render,
-    text::{age, duration, enum_word, parse_duration, printable, short_digest, size},
+    text::{age, duration, enum_word, printable, short_digest, size},
 };
 use crate::grpc::proto::v1::{
-    CopyRequest, DeleteRequest, Level, ListRunningRequest, LoadOptions, LoadRequest, LoadResult, PushRequest,
-    PushResult, RunningModel, UnloadRequest, running_model::State,
+    CopyRequest, DeleteRequest, Level, ListRunningRequest, LoadRequest, LoadResult, PushRequest, PushResult,
+    RunningModel, UnloadRequest, running_model::State,
 };
 
 /// What `load` takes.
@@ -29,17 +30,8 @@ pub struct LoadArgs {
     #[arg(long)]
     warm: bool,
 
-    /// How long it stays loaded after its last use (`5m`) [default: as the engine has it]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "pin")]
-    keep_alive: Option<Duration>,
-
-    /// Keep it loaded until `unload`
-    #[arg(long)]
-    pin: bool,
-
-    /// The context in tokens [default: the engine's]
-    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
-    context_length: Option<u32>,
+    #[command(flatten)]
+    stay: StayArgs,
 
     /// Let the server cancel the work when this command is left, unless somebody else waits for it
     #[arg(long)]
@@ -103,20 +95,13 @@ pub struct PushArgs {
 
 pub(super) async fn load(args: LoadArgs, cx: &mut Context) -> Result<(), Stop> {
     let level = if args.warm { Level::Warm } else { Level::Loaded };
-    let keep_alive = args.keep_alive.map(|time| prost_types::Duration {
-        seconds: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        nanos: time.subsec_nanos().cast_signed(),
-    });
     let request = LoadRequest {
         backend: cx.backend(),
         model: args.model,
         level: level.into(),
-        load_options: args.context_length.map(|tokens| LoadOptions {
-            context_length: Some(tokens.into()),
-            engine_options: None,
-        }),
-        keep_alive,
-        pin: args.pin,
+        load_options: args.stay.load_options(),
+        keep_alive: args.stay.keep_alive(),
+        pin: args.stay.pin,
         on_disconnect: on_disconnect(args.cancel_on_disconnect),
     };
     let mut client = cx.model_control().await?;
@@ -294,6 +279,8 @@ fn state_word(state: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::grpc::proto::v1;
 

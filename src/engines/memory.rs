@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::model::{Canary, Digest, Level, LoadOptions, ModelName};
@@ -14,7 +15,7 @@ use crate::model::{Canary, Digest, Level, LoadOptions, ModelName};
 pub struct Memory(Mutex<Known>);
 
 /// A model that is to stay in memory, and how.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pin {
     /// Above on disk.
     pub level: Level,

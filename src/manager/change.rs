@@ -158,6 +158,7 @@ pub(super) async fn run(manager: Manager, job: Job, reporter: ModelReporter) -> 
         Change::Push { insecure } => job.push(*insecure, &progress).await,
         Change::Unload => job.unload(&progress).await,
     };
+    manager.keep_pins().await;
     manager.shared.changed.notify_waiters();
     follow::end(done)
 }

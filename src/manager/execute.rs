@@ -21,6 +21,7 @@ use crate::{
 pub(super) async fn run(manager: Manager, task: Task, reporter: ModelReporter) -> End<ModelWork> {
     let progress = Progress::begin(reporter, &task.entry.name);
     let ended = steps(&manager, &task, &progress).await;
+    manager.keep_pins().await;
     manager.shared.changed.notify_waiters();
     follow::end(ended)
 }

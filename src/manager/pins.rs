@@ -16,6 +16,10 @@ use crate::{
     operation::OnDisconnect,
 };
 
+mod kept;
+
+pub(super) use self::kept::Kept;
+
 /// Between two looks, unless something may have changed.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// After a load that failed, doubled up to the last: an engine that cannot take the model is not worn out.
