@@ -155,6 +155,12 @@ impl Service {
         self.said.iter().find_map(told).unwrap()
     }
 
+    /// Where it said that it listens for health.
+    pub(crate) fn health(&self) -> SocketAddr {
+        let told = |line: &String| address(line, "listening for health");
+        self.said.iter().find_map(told).unwrap()
+    }
+
     pub(crate) async fn channel(&self) -> Channel {
         let address = format!("http://{}", self.address);
         Channel::from_shared(address).unwrap().connect().await.unwrap()
