@@ -64,6 +64,13 @@ impl FromFiles for Tls {
         let leaf = chain.first().map(AsRef::as_ref).unwrap_or_default();
         let dates = certificate::dates(leaf)
             .ok_or_else(|| UnusableFile::new(cert_path, "the first certificate in it cannot be read"))?;
+        // A token file is refused for it. Keys are often mounted so by what makes them, and an update must not stop a service.
+        if key.public {
+            tracing::warn!(
+                file = %key_path.display(),
+                "the key of TLS can be read by everybody on the machine: take that right away, as 0640 does"
+            );
+        }
         let key = PrivateKeyDer::from_pem_slice(&key.bytes).map_err(|_| {
             let message = "holds no private key in PEM that can be read (PKCS#8, PKCS#1 or SEC1, not encrypted)";
             UnusableFile::new(key_path, message)
