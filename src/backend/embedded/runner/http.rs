@@ -8,7 +8,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{key, reason};
-use crate::backend::{Error, Kind};
+use crate::{
+    backend::{Error, Kind},
+    telemetry::trace,
+};
 
 /// For an answer about the engine itself. It waits while a long batch is computed.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -103,7 +106,7 @@ impl Remote {
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Response, Error> {
         let asked = self.http.post(format!("{}{path}", self.base));
         let asked = asked.header("content-type", "application/json").body(body.to_string());
-        let answer = self.authorized(asked).send().await.map_err(silent)?;
+        let answer = self.signed(asked).send().await.map_err(silent)?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -124,7 +127,7 @@ impl Remote {
     async fn get(&self, path: &str) -> Result<Value, Error> {
         let work = async {
             let asked = self.http.get(format!("{}{path}", self.base));
-            let answer = self.authorized(asked).send().await.map_err(silent)?;
+            let answer = self.signed(asked).send().await.map_err(silent)?;
             if !answer.status().is_success() {
                 let text = format!("the engine answered {path} with status {}", answer.status().as_u16());
                 return Err(Error::new(Kind::Protocol, text));
@@ -136,7 +139,11 @@ impl Remote {
             .unwrap_or_else(|_| Err(Error::new(Kind::Unreachable, "the engine does not answer")))
     }
 
-    fn authorized(&self, asked: RequestBuilder) -> RequestBuilder {
+    /// With the key, and with what it is asked for where that is traced.
+    fn signed(&self, mut asked: RequestBuilder) -> RequestBuilder {
+        for (name, value) in trace::carried() {
+            asked = asked.header(name, value);
+        }
         match &self.key {
             Some(key) => asked.header("authorization", &**key),
             None => asked,
