@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use model_control::grpc::proto::v1;
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tonic::{Status, Streaming};
 
 use super::{
@@ -112,6 +115,7 @@ async fn stopped(world: &mut World, noticed: bool) {
         pulls.spawn(pulled(stream));
     }
     world.hub.is_asked(&["GET storage", blob.as_str()], 1).await;
+    let stopped = Instant::now();
     world.server.stop();
     // Its bytes wait in the kernel.
     gate.open();
@@ -119,6 +123,8 @@ async fn stopped(world: &mut World, noticed: bool) {
     if noticed {
         world.health("backends/one", NOT_SERVING).await;
         world.health("", NOT_SERVING).await;
+        let ended = timeout_at(stopped + Duration::from_mins(1), pulls.join_next()).await;
+        assert!(ended.is_err(), "nobody gives up within a minute: {ended:?}");
     } else {
         for _ in 0..10 {
             let mut client = world.client.clone();
