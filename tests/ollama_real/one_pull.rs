@@ -175,6 +175,31 @@ async fn cancelled_and_asked_again_without_a_pause() {
     world.lives();
 }
 
+/// Between the answer and the start of the transfer a connection that closes ends Ollama's process. Each time the partial
+/// file has another name, for what is begun asks for no head any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelled_while_its_head_is_answered() {
+    let Some(mut world) = World::new().await else { return };
+    for number in 0..10 {
+        let (head, body) = (Gate::new(), Gate::new());
+        let blob = world.hub.publish("m", &[("model", &noise(100 + number, 1 << 20))]);
+        let way = Way {
+            head: Some(head.clone()),
+            body: Some((1000, body)),
+            ..Way::default()
+        };
+        world.hub.way(&blob, way);
+        let (stream, told) = calls::pulling(&mut world.client.clone(), world.request("m")).await;
+        world.hub.is_asked(&["HEAD", blob.as_str()], 1).await;
+        head.open();
+        world.cancel(&told.operation_id).await;
+        let status = calls::pulled(stream).await.unwrap_err();
+        assert_eq!(calls::told(&status), calls::is(Code::Cancelled, "OPERATION_CANCELLED"));
+        world.lives();
+    }
+    assert!(world.server.get("/api/version").is_some());
+}
+
 /// It sleeps before another try when it is cancelled: whoever comes then is told that it was cancelled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_of_somebody_else_is_no_failure() {

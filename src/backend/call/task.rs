@@ -96,6 +96,18 @@ impl TaskReporter {
             .unwrap_or_else(|| Err(interrupted()))
     }
 
+    /// Waits until the work is no longer wanted. For work that must leave in its own way: it has a second, less what it does
+    /// then.
+    pub async fn stopped(&self) -> Error {
+        self.stop.cancelled().await;
+        interrupted()
+    }
+
+    /// Whether the work is no longer wanted.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// For a part of the work that blocks a thread.
     pub fn blocking(&self) -> Reporter {
         Reporter {

@@ -4,7 +4,7 @@
 //! for ever, and the process dies when it leaves. So a pull begins when the one before it is over on Ollama's side as well,
 //! and a pull that was left is given a second for that. Other clients of the same Ollama are out of our reach.
 //!
-//! Ollama stops a pull when its connection closes, and keeps what it has.
+//! Ollama stops a pull when its connection closes, and keeps what it has. When it may be closed: `transfer`.
 
 use std::sync::Arc;
 
@@ -44,21 +44,22 @@ impl Pulls {
     /// Begins a pull.
     pub(super) fn start(&self, spec: PullSpec) -> Box<dyn Call> {
         let (shared, turns) = (Arc::clone(&self.shared), Arc::clone(&self.turns));
-        call::task(|reporter| async move {
-            let whole = run(&shared, &turns, &spec, &reporter);
-            reporter.unless_stopped(whole).await
-        })
+        call::task(|reporter| async move { run(&shared, &turns, &spec, &reporter).await })
     }
 }
 
 async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PullSpec, reporter: &TaskReporter) -> Result<Done, Error> {
     let client = &shared.client;
-    // A create that was cancelled is still being made, and would replace what comes.
-    let _held = shared.names.hold(&spec.name).await;
+    let prepared = async {
+        // A create that was cancelled is still being made, and would replace what comes.
+        let held = shared.names.hold(&spec.name).await;
+        let turn = Turn::take(turns, client, reporter).await;
+        reporter.report(Event::Entered(Phase::Resolving)).await;
+        let before = list::find(shared, &spec.name).await?.map(|model| model.digest.clone());
+        Ok((held, turn, before))
+    };
+    let (_held, mut turn, before) = reporter.unless_stopped(prepared).await?;
     let _changes = Changes(&shared.recent);
-    let mut turn = Turn::take(turns, client, reporter).await;
-    reporter.report(Event::Entered(Phase::Resolving)).await;
-    let before = list::find(shared, &spec.name).await?.map(|model| model.digest.clone());
     let transfer = Transfer {
         doing: Doing::Pulling,
         path: "/api/pull",

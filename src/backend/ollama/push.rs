@@ -44,20 +44,20 @@ impl Pushes {
     /// Begins a push.
     pub(super) fn start(&self, spec: PushSpec) -> Box<dyn Call> {
         let (shared, turns) = (Arc::clone(&self.shared), Arc::clone(&self.turns));
-        call::task(|reporter| async move {
-            let whole = run(&shared, &turns, &spec, &reporter);
-            reporter.unless_stopped(whole).await
-        })
+        call::task(|reporter| async move { run(&shared, &turns, &spec, &reporter).await })
     }
 }
 
 async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PushSpec, reporter: &TaskReporter) -> Result<Done, Error> {
     let client = &shared.client;
-    // What is sent is one content from the first layer to the manifest.
-    let _held = shared.names.hold(&spec.name).await;
-    let mut turn = Turn::take(turns, client, reporter).await;
-    reporter.report(Event::Entered(Phase::Resolving)).await;
-    let Some(model) = list::find(shared, &spec.name).await? else {
+    let prepared = async {
+        // What is sent is one content from the first layer to the manifest.
+        let held = shared.names.hold(&spec.name).await;
+        let turn = Turn::take(turns, client, reporter).await;
+        reporter.report(Event::Entered(Phase::Resolving)).await;
+        Ok((held, turn, list::find(shared, &spec.name).await?))
+    };
+    let (_held, mut turn, Some(model)) = reporter.unless_stopped(prepared).await? else {
         return Err(Error::new(
             Kind::NotFound,
             format!("Ollama has no model `{}`", spec.name),

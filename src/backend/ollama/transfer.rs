@@ -1,7 +1,13 @@
-//! What a pull and a push have in common: one at a time, followed to its last line, and begun again where Ollama was still
-//! stopping the one before.
+//! What a pull and a push have in common: one at a time, followed to its last line, begun again where Ollama was still
+//! stopping the one before, and left when that harms nobody.
+//!
+//! A connection that closes between Ollama's preparing of a blob and the start of its transfer ends Ollama's process: it
+//! stops a transfer that there is not yet (`release` in its `download.go` and `upload.go`). How long that moment is depends on
+//! its scheduler; a busy machine was seen to meet it. So a transfer is left at a line that shows a blob on its way, with more
+//! to come than came since the line before: Ollama says one each 60 ms. Where no line comes, for a slow registry, it is left
+//! after [`LEAVE`] all the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -12,7 +18,7 @@ use super::{
     client::Client,
     error::Doing,
     events::Reader,
-    wire::{TransferRequest, Version},
+    wire::{Line, TransferRequest, Version},
 };
 use crate::{
     backend::{Error, call::TaskReporter, turns::Turns},
@@ -23,6 +29,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_secs(1);
 /// For Ollama's answer that shows it is not: as long as a probe may take.
 const SETTLE_ANSWER: Duration = Duration::from_secs(10);
+/// For a good moment to leave: less than what a task has that is no longer wanted.
+const LEAVE: Duration = Duration::from_millis(800);
 /// A cancelled transfer sleeps up to 32 s before it is gone; who joins it meanwhile is told that it was cancelled.
 const TRIES: u32 = 8;
 /// Before the second try, doubled before each further one up to the last: 60 s in all.
@@ -36,6 +44,13 @@ pub(super) struct Transfer<'a> {
     pub(super) path: &'static str,
     pub(super) name: &'a ModelName,
     pub(super) insecure: bool,
+}
+
+/// Where a transfer is, by the last line of a blob.
+#[derive(Debug, Default)]
+struct Way {
+    digest: String,
+    completed: i64,
 }
 
 /// The one turn, and what must happen before it is given on.
@@ -56,12 +71,17 @@ impl Transfer<'_> {
         for attempt in 1.. {
             turn.asked = true;
             let ended = self.follow(client, reporter).await;
-            turn.asked = false;
+            // Who left has asked still, for a while.
+            turn.asked = reporter.is_stopped();
             match ended {
                 Err((_, true)) if attempt < TRIES => {
                     let reason = "Ollama was still stopping an earlier transfer of the same content";
                     reporter.report(Event::Restarted(reason.to_owned())).await;
-                    sleep(pause).await;
+                    let pausing = async {
+                        sleep(pause).await;
+                        Ok(())
+                    };
+                    reporter.unless_stopped(pausing).await?;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }
                 Err((error, _)) => return Err(error),
@@ -79,10 +99,30 @@ impl Transfer<'_> {
             insecure: self.insecure,
             stream: true,
         };
-        let begun = client.stream(self.doing, self.path, &ask).await;
+        let mut leave = pin!(async {
+            let stopped = reporter.stopped().await;
+            sleep(LEAVE).await;
+            stopped
+        });
+        let begun = tokio::select! {
+            biased;
+            begun = client.stream(self.doing, self.path, &ask) => begun,
+            stopped = &mut leave => Err(stopped),
+        };
         let mut stream = begun.map_err(|error| (error, false))?;
-        let mut reader = Reader::default();
-        while let Some(line) = stream.next().await.map_err(|error| (error, stream.canceled))? {
+        let (mut reader, mut way) = (Reader::default(), Way::default());
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = stream.next() => next,
+                stopped = &mut leave => Err(stopped),
+            };
+            let Some(line) = next.map_err(|error| (error, stream.canceled))? else {
+                break;
+            };
+            if way.can_be_left(&line) && reporter.is_stopped() {
+                return Err((reporter.stopped().await, false));
+            }
             for event in reader.read(&line) {
                 match event {
                     Event::Layer(_) | Event::Total(_) | Event::Bytes(_) => reporter.count(event),
@@ -95,6 +135,25 @@ impl Transfer<'_> {
         } else {
             Err((stream.cut_short(), false))
         }
+    }
+}
+
+// === impl Way ===
+
+impl Way {
+    /// Whether this line, which has come just now, says that Ollama is in the middle of a blob or past the last one.
+    fn can_be_left(&mut self, line: &Line) -> bool {
+        if line.digest.is_empty() {
+            return matches!(
+                line.status(),
+                "verifying sha256 digest" | "writing manifest" | "pushing manifest"
+            );
+        }
+        let (came, left) = (line.completed - self.completed, line.total - line.completed);
+        let same = line.digest == self.digest;
+        line.digest.clone_into(&mut self.digest);
+        self.completed = line.completed;
+        same && left > came.max(0)
     }
 }
 
@@ -131,5 +190,35 @@ impl Drop for Turn {
             );
             drop(permit);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_is_left_in_the_middle_of_a_blob_or_past_the_last() {
+        let mut way = Way::default();
+        let mut told = |status: &str, digest: &str, total: i64, completed: i64| {
+            let line = serde_json::json!({"status": status, "digest": digest, "total": total, "completed": completed});
+            way.can_be_left(&serde_json::from_value(line).unwrap())
+        };
+        assert!(!told("pulling manifest", "", 0, 0));
+        assert!(!told("pulling a", "a", 100, 0), "the first line of it");
+        assert!(told("pulling a", "a", 100, 0), "it stands still");
+        assert!(told("pulling a", "a", 100, 40));
+        assert!(!told("pulling a", "a", 100, 80), "it may be over before the next line");
+        assert!(!told("pulling a", "a", 100, 100));
+        assert!(!told("pulling b", "b", 100, 100), "it was there");
+        assert!(
+            !told("pulling c", "c", 0, 0) && !told("pulling c", "c", 0, 0),
+            "another client prepares it"
+        );
+        assert!(!told("pulling d", "d", 100, 50));
+        assert!(told("pulling d", "d", 100, 30), "some of it did not count");
+        assert!(told("verifying sha256 digest", "", 0, 0));
+        assert!(told("writing manifest", "", 0, 0));
+        assert!(!told("retrieving manifest", "", 0, 0));
     }
 }
