@@ -1,9 +1,9 @@
 //! Whether engines answer and what they list: the only writer of health.
 //!
 //! Each engine is probed periodically, with jitter, one probe at a time, under a timeout of its own; a change of what may be
-//! there nudges it. It goes down after three failed probes in a row and comes up after one good one: an engine that
-//! flaps for a moment takes nobody out of service, one that is back is used at once. Nothing counts as ready before it has
-//! been seen to be, and a question about health never reaches an engine.
+//! there nudges it. It goes down after three failed probes in a row, of which two follow the first within seconds, and comes up
+//! after one good one: an engine that flaps for a moment takes nobody out of service, one that is back is used at once. Nothing
+//! counts as ready before it has been seen to be, and a question about health never reaches an engine.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -20,6 +20,9 @@ use crate::{
 /// From one probe to the next at least, however many calls fail meanwhile and ask for one.
 const GAP: Duration = Duration::from_millis(100);
 
+/// After a failure that may be the first of an outage: it is known within seconds, whatever the interval.
+pub(super) const SUSPECT: Duration = Duration::from_millis(500);
+
 /// The task that probes one engine. Ends when it is cancelled.
 pub(super) struct Prober {
     publisher: Publisher,
@@ -71,7 +74,13 @@ impl Prober {
                 changed.notify_waiters();
             }
             // Jitter of a tenth keeps probes of many services apart.
-            let wait = self.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
+            let suspect = self.failures > 0 && self.seen.answers;
+            let wait = if suspect {
+                self.interval.min(SUSPECT)
+            } else {
+                self.interval
+            };
+            let wait = wait.mul_f64(0.9 + 0.2 * fastrand::f64());
             let departed = async {
                 let changed = match &mut departures {
                     Some(departures) => departures.changed().await.is_ok(),
