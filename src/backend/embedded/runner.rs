@@ -33,7 +33,7 @@ use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     time::timeout,
 };
-use tracing::Instrument as _;
+use tracing::Span;
 
 use self::{
     http::Http,
@@ -267,9 +267,8 @@ async fn join(
                 table.revived(&canonical);
                 let instance = same.unwrap_or_else(|| {
                     let instance = table.add(subject.clone(), launch.clone());
-                    let keeper = keeper::keep(Arc::clone(shared), Arc::clone(&instance));
-                    // Ends with the instance's process.
-                    tokio::spawn(keeper.in_current_span());
+                    // Ends with the instance's process, which outlives what the span is of.
+                    tokio::spawn(keeper::keep(Arc::clone(shared), Arc::clone(&instance), Span::current()));
                     instance
                 });
                 let was_ready = instance.is_ready();

@@ -3,6 +3,7 @@
 use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
+use tracing::{Instrument as _, Span};
 
 use super::{
     Shared, args,
@@ -27,23 +28,28 @@ const DRAINING: Duration = Duration::from_millis(50);
 /// So often, at least and at most, is an engine asked whether it is in use.
 const LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(50));
 
-/// Runs an instance to its end, and then takes it out of the table.
-pub(super) async fn keep(shared: Arc<Shared>, instance: Arc<Instance>) {
-    let gone = run(&shared, &instance).await;
+/// Runs an instance to its end, and then takes it out of the table. Its start belongs to `load`; a span that stayed open as long
+/// as the model is in memory would be told of when nobody looks for it any more.
+pub(super) async fn keep(shared: Arc<Shared>, instance: Arc<Instance>, load: Span) {
+    let gone = run(&shared, &instance, load).await;
     shared.table().forget(&instance);
     instance.live().pid = None;
     instance.enter(State::Gone(gone));
     shared.departures.send_modify(|count| *count += 1);
 }
 
-async fn run(shared: &Shared, instance: &Instance) -> Error {
-    let mut child = match start(shared, instance).await {
+async fn run(shared: &Shared, instance: &Instance, load: Span) -> Error {
+    let started = async {
+        let child = start(shared, instance).await?;
+        tracing::info!(
+            model = %instance.subject.name, pid = child.pid, bytes = instance.resident(), "the model is in memory"
+        );
+        Ok(child)
+    };
+    let mut child = match started.instrument(load).await {
         Ok(child) => child,
         Err(error) => return error,
     };
-    tracing::info!(
-        model = %instance.subject.name, pid = child.pid, bytes = instance.resident(), "the model is in memory"
-    );
     metrics::runner_started();
     match serve(shared, instance, &mut child).await {
         Some(ended) => died(shared, instance, &child, ended),
