@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/llama.rs"]
+mod llama;
 #[path = "traces/world.rs"]
 mod world;
 
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use model_control::grpc::proto::{
     health::{HealthCheckRequest, health_client::HealthClient},
-    v1::{EnsureReadyRequest, model_control_client::ModelControlClient},
+    v1::{EnsureReadyRequest, Level, model_control_client::ModelControlClient},
 };
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use serde_json::Value;
@@ -151,6 +153,50 @@ async fn one_ensure_ready_is_one_tree() {
         log.iter()
             .any(|line| line["message"] == "listening" && line["trace_id"].is_null())
     );
+}
+
+/// The process that a load starts lives longer than the load, and than what the load is a part of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_has_ended_while_the_model_is_in_memory() {
+    let Some(server) = llama::program("llama-server") else {
+        return;
+    };
+    let (collector, store) = (Collector::start().await, tempfile::tempdir().unwrap());
+    let argv = [
+        format!("--store={}", store.path().display()),
+        "--model=tiny".to_owned(),
+        format!("--model-path={}", llama::tiny().display()),
+    ];
+    let server = server.display().to_string();
+    let flags = ["--otlp-endpoint", &collector.url(), "--llama-server", &server];
+    let program = Program::with("embedded", &argv, &flags, &[("OTEL_BSP_SCHEDULE_DELAY", "50")]).await;
+    let request = EnsureReadyRequest {
+        model: "tiny".into(),
+        level: Level::Warm.into(),
+        ..EnsureReadyRequest::default()
+    };
+    let mut client = ModelControlClient::new(program.channel().await);
+    let mut stream = client.ensure_ready(traced(request)).await.unwrap().into_inner();
+    while stream.message().await.unwrap().is_some() {}
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let told = async {
+        loop {
+            looks.tick().await;
+            let spans = collector.spans();
+            let ours = |name: &str| {
+                named(&spans, name)
+                    .into_iter()
+                    .find(|span| hex(&span.trace_id) == TRACE)
+                    .cloned()
+            };
+            if let (Some(operation), Some(load)) = (ours("operation"), ours("load")) {
+                return (operation, load);
+            }
+        }
+    };
+    let (operation, load) = tokio::time::timeout(LONG, told).await.unwrap();
+    assert_eq!(load.parent_span_id, operation.span_id);
+    program.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

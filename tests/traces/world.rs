@@ -190,10 +190,16 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 // === impl Program ===
 
 impl Program {
+    /// In front of an Ollama.
     pub(super) async fn start(engine: &Engine, flags: &[&str], variables: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let host = format!("--host=http://{}", engine.address);
-        let entries = json!([{ "name": "one", "framework": "ollama", "backend_argv": [host] }]);
+        Self::with("ollama", &[host], flags, variables).await
+    }
+
+    /// With one entry.
+    pub(super) async fn with(framework: &str, argv: &[String], flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let entries = json!([{ "name": "one", "framework": framework, "backend_argv": argv }]);
         fs::write(folder.path().join("configs.yaml"), entries.to_string()).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_model-control"))
