@@ -162,16 +162,22 @@ async fn a_load_has_ended_while_the_model_is_in_memory() {
         return;
     };
     let (collector, store) = (Collector::start().await, tempfile::tempdir().unwrap());
-    let argv = [
-        format!("--store={}", store.path().display()),
-        "--model=tiny".to_owned(),
-        format!("--model-path={}", llama::tiny().display()),
+    // Not configured: work that begins by itself is in a trace of its own, and who joins it is only linked to it.
+    let argv = [format!("--store={}", store.path().display())];
+    let (server, tiny) = (server.display().to_string(), llama::tiny());
+    let root = tiny.parent().unwrap().display().to_string();
+    let flags = [
+        "--otlp-endpoint",
+        &collector.url(),
+        "--llama-server",
+        &server,
+        "--model-root",
+        &root,
     ];
-    let server = server.display().to_string();
-    let flags = ["--otlp-endpoint", &collector.url(), "--llama-server", &server];
     let program = Program::with("embedded", &argv, &flags, &[("OTEL_BSP_SCHEDULE_DELAY", "50")]).await;
     let request = EnsureReadyRequest {
         model: "tiny".into(),
+        path: tiny.display().to_string(),
         level: Level::Warm.into(),
         ..EnsureReadyRequest::default()
     };
