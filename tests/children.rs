@@ -73,11 +73,18 @@ impl Scene {
         })
     }
 
-    /// The one process that runs the model.
-    fn process(&self) -> u32 {
-        let all = processes(&self.home.store("blobs"));
-        assert_eq!(all.len(), 1, "{all:?}");
-        all[0]
+    /// The one process that runs the model. One that becomes another program has no command for a moment.
+    async fn process(&self) -> u32 {
+        let one = async {
+            let mut looks = interval(Duration::from_millis(10));
+            loop {
+                looks.tick().await;
+                if let [process] = processes(&self.home.store("blobs"))[..] {
+                    return process;
+                }
+            }
+        };
+        timeout(LONG, one).await.expect("one process runs the model")
     }
 
     async fn next(&mut self) -> i32 {
@@ -120,7 +127,7 @@ impl Scene {
 
     /// Kills the process, and waits until its end is told with a time of the next try.
     async fn kill_again(&mut self) -> (v1::Failure, Option<prost_types::Timestamp>) {
-        kill(self.process());
+        kill(self.process().await);
         assert_eq!(self.next().await, NOT_SERVING);
         let told = async {
             let mut looks = interval(Duration::from_millis(10));
@@ -141,7 +148,7 @@ async fn one_that_ends_again_and_again_waits_longer_each_time_and_says_why() {
     let Some(mut scene) = Scene::start().await else { return };
     scene.until(SERVING).await;
     // The first time it comes back at once.
-    let before = scene.process();
+    let before = scene.process().await;
     kill(before);
     scene.back(before).await;
 
@@ -169,7 +176,7 @@ async fn one_that_ends_again_and_again_waits_longer_each_time_and_says_why() {
 async fn who_asks_for_it_need_not_wait_and_an_unload_forgets_the_past() {
     let Some(mut scene) = Scene::start().await else { return };
     scene.until(SERVING).await;
-    let before = scene.process();
+    let before = scene.process().await;
     kill(before);
     scene.back(before).await;
     scene.kill_again().await;
@@ -182,7 +189,7 @@ async fn who_asks_for_it_need_not_wait_and_an_unload_forgets_the_past() {
     while timeout(LONG, loading.message()).await.unwrap().unwrap().is_some() {}
     assert_eq!(scene.next().await, SERVING);
 
-    let before = scene.process();
+    let before = scene.process().await;
     let unload = v1::UnloadRequest {
         model: "tiny".into(),
         ..v1::UnloadRequest::default()
@@ -190,7 +197,7 @@ async fn who_asks_for_it_need_not_wait_and_an_unload_forgets_the_past() {
     scene.client.unload(unload).await.unwrap();
     // Configured, it comes back.
     scene.back(before).await;
-    let before = scene.process();
+    let before = scene.process().await;
     kill(before);
     scene.back(before).await;
     assert_eq!(scene.desired().await.failure, None, "as the first time");
