@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! accept ─> call (who may, deadline, drain, form of statuses) ─> service ─> decode ─> manager
-//!   └ tls     └ auth                                                 └─ stream <─ encode <──┘
+//!   │         └ auth                                                 └─ stream <─ encode <──┘
+//!   └ handshake ─ tls
 //! ```
 //!
 //! `credentials` reads what `tls` and `auth` go by, and reads it again when it changes.
@@ -29,6 +30,7 @@ mod call;
 mod credentials;
 mod decode;
 mod encode;
+mod handshake;
 mod health;
 mod model_control;
 mod observe;

@@ -12,19 +12,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
 use super::{
     Credentials,
     call::Peer,
+    handshake::{PREFACE, Stream, greet},
     observe,
-    tls::{self, ClientCertificate},
+    tls::ClientCertificate,
 };
-
-/// What every HTTP/2 client says first.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A peer that has gone without a word is noticed after these two.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -66,9 +63,6 @@ struct Shared {
     connections: Arc<Semaphore>,
     ends: Ends,
 }
-
-/// Bytes to and from a peer that speaks HTTP/2.
-type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// The three ends of a listener, in the order in which they come.
 #[derive(Debug, Clone, Default)]
@@ -154,9 +148,10 @@ impl Shared {
     async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, handshake: OwnedSemaphorePermit) {
         // Without it small answers would wait for more to come.
         let _slower = socket.set_nodelay(true).is_err();
+        let tls = self.credentials.as_ref().and_then(|now| now.handshake());
         let greeted = tokio::select! {
             () = self.ends.stop.cancelled() => return,
-            greeted = tokio::time::timeout(self.limits.handshake_timeout, self.greet(socket)) => greeted,
+            greeted = tokio::time::timeout(self.limits.handshake_timeout, greet(socket, tls)) => greeted,
         };
         drop(handshake);
         let (stream, certificate) = match greeted {
@@ -175,28 +170,6 @@ impl Shared {
             return;
         };
         self.serve(stream, peer, certificate).await;
-    }
-
-    /// Reads what the socket speaks, and who speaks it.
-    async fn greet(&self, socket: TcpStream) -> io::Result<(Stream, Option<ClientCertificate>)> {
-        let (mut stream, certificate) = match self.credentials.as_ref().and_then(|now| now.handshake()) {
-            None => (Either::Left(socket), None),
-            Some(config) => {
-                let stream = TlsAcceptor::from(config).accept(socket).await?;
-                let (_, session) = stream.get_ref();
-                if session.alpn_protocol() != Some(tls::H2) {
-                    return Err(io::Error::other("the client did not offer HTTP/2 in its handshake"));
-                }
-                let certificate = ClientCertificate::of(session.peer_certificates());
-                (Either::Right(Box::new(stream)), certificate)
-            }
-        };
-        let mut preface = [0; PREFACE.len()];
-        stream.read_exact(&mut preface).await?;
-        if preface != *PREFACE {
-            return Err(io::Error::other("the preface is not that of HTTP/2"));
-        }
-        Ok((stream, certificate))
     }
 
     async fn serve(&self, stream: Stream, peer: SocketAddr, certificate: Option<ClientCertificate>) {

@@ -2,11 +2,12 @@
 
 use model_control::config::ClientScopes;
 use rcgen::{DnType, SanType};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
     authority::{Authority, Pair, dns, expired},
-    client::{delete, invalid, list, live, missing, not_allowed, not_found, plain, secure, told},
-    scene::{Mount, Running, TOKENS},
+    client::{delete, invalid, list, live, missing, not_allowed, not_found, plain, secure, shake, told},
+    scene::{Mount, Running, TOKENS, soon},
 };
 
 /// Whether a caller with this certificate gets as far as a call. With TLS 1.3 its own handshake ends before it is refused.
@@ -42,6 +43,28 @@ async fn without_tokens_nobody_enters_without_a_certificate() {
     assert!(!enters(&service, &authority, Some(&old)).await, "expired");
     // Health for those without is on its own port.
     live(&plain(service.health).await).await.unwrap();
+    service.stop().await;
+}
+
+/// A caller of TLS 1.3 goes on talking after it was refused: what it then reads is the reason, not a reset.
+#[tokio::test]
+async fn who_is_refused_reads_why() {
+    let authority = Authority::new();
+    let mount = Mount::of(&authority.server(), &[("ca.crt", &authority.pem)]);
+    let service = Running::start(mount.access()).await;
+    for _ in 0..20 {
+        let mut stream = shake(service.address, &authority, &[&rustls::version::TLS13], &["h2"])
+            .await
+            .unwrap();
+        // The alert is there, and the server done with its side.
+        soon(stream.get_ref().0.readable()).await.unwrap();
+        for _ in 0..4 {
+            soon(stream.write_all(b"PRI * HTTP/2.0")).await.unwrap();
+            soon(stream.flush()).await.unwrap();
+        }
+        let error = soon(stream.read_u8()).await.unwrap_err();
+        assert!(error.to_string().contains("CertificateRequired"), "{error}");
+    }
     service.stop().await;
 }
 
