@@ -12,6 +12,8 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{
     backend::{
         Backend,
@@ -19,7 +21,7 @@ use crate::{
         ollama,
     },
     config,
-    model::{Capability, Digest, Level, ModelInfo, RunState, Running},
+    model::{Capability, Digest, Level, ModelInfo, ModelName, RunState, Running},
 };
 
 mod build;
@@ -73,8 +75,20 @@ pub struct Engine {
     pub backend: Arc<dyn Backend>,
     /// What this service knows of its memory.
     pub memory: Arc<Memory>,
+    /// Whose turn it is among the models that the configuration wants.
+    pub turns: Arc<Turns>,
     /// How it is reached, beyond what tells it apart.
     reach: Arc<str>,
+}
+
+/// Of the models that the configuration wants of an engine, one at a time is fetched and one loaded: a start is no storm, and
+/// a model that left memory is back before an hour's pull of another.
+#[derive(Debug)]
+pub struct Turns {
+    /// For one that is not there.
+    pub fetch: Semaphore,
+    /// For one that is there.
+    pub load: Semaphore,
 }
 
 /// What tells engines apart: the framework and the normalised address or store.
@@ -131,6 +145,20 @@ impl Setup {
             .iter()
             .filter_map(|entry| Some((entry, entry.engine.as_ref()?)))
     }
+
+    /// The configured models of this name on an engine, of all entries that share it.
+    pub fn configured(&self, engine: &Engine, name: &ModelName) -> impl Iterator<Item = &Desired> {
+        self.supported()
+            .filter(|(_, other)| other.is(engine))
+            .flat_map(|(entry, _)| &entry.desired)
+            .filter(|desired| desired.spec.name == *name)
+    }
+
+    /// Whether the configuration keeps the model in the engine's memory.
+    pub fn keeps(&self, engine: &Engine, name: &ModelName) -> bool {
+        self.configured(engine, name)
+            .any(|desired| desired.spec.level > Level::OnDisk)
+    }
 }
 
 // === impl Entry ===
@@ -155,6 +183,14 @@ impl Entry {
         }
     }
 
+    /// The level at which this service keeps a model: what is configured here, or a higher pin.
+    pub fn keeps_at(&self, name: &ModelName) -> Level {
+        let configured = self.desired.iter().find(|desired| desired.spec.name == *name);
+        let configured = configured.map_or(Level::OnDisk, |desired| desired.spec.level);
+        let pinned = self.engine.as_ref().and_then(|engine| engine.memory.pin_of(name));
+        configured.max(pinned.unwrap_or(Level::OnDisk))
+    }
+
     /// Whether it is what `spec` says, on this engine.
     fn is(&self, spec: &config::Entry, engine: Option<&Engine>) -> bool {
         let desired = self.desired.iter().map(|desired| &desired.spec);
@@ -163,6 +199,17 @@ impl Entry {
             && self.advertise == spec.advertise
             && self.engine.as_ref().map(|engine| &engine.id) == engine.map(|engine| &engine.id)
             && desired.eq(&spec.desired)
+    }
+}
+
+// === impl Turns ===
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            fetch: Semaphore::new(1),
+            load: Semaphore::new(1),
+        }
     }
 }
 
@@ -184,6 +231,7 @@ impl Engine {
             id: EngineId(id.into()),
             backend,
             memory: Arc::default(),
+            turns: Arc::default(),
             reach: Arc::default(),
         }
     }

@@ -63,6 +63,8 @@ pub struct Seen {
     pub models: Arc<BTreeMap<ModelName, Arc<ModelInfo>>>,
     /// The models in its memory.
     pub running: Arc<Vec<Running>>,
+    /// The models that were pinned before it told of its memory: what is pinned now may not be among the others yet.
+    pub pinned: Arc<BTreeMap<ModelName, Level>>,
 }
 
 /// Publishes readiness.
@@ -176,6 +178,13 @@ impl BackendState {
     /// The model is listed, with the pinned digest when one is pinned, and at its level.
     pub fn has(&self, desired: &Desired) -> bool {
         self.level(desired).is_some_and(|level| level >= desired.spec.level)
+    }
+
+    /// A listed model is at the level at which it is kept; none when it is not listed.
+    pub fn keeps(&self, name: &ModelName) -> Option<bool> {
+        let model = self.seen.models.get(name)?;
+        let level = self.entry.engine.as_ref()?.level(model, &self.seen.running);
+        Some(self.seen.pinned.get(name).is_none_or(|pinned| level >= *pinned))
     }
 
     /// How ready a configured model is; none when it is not there, or is not the pinned one.

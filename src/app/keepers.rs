@@ -34,7 +34,7 @@ impl Keepers {
         self.end_unwanted(setup);
         for (entry, engine) in setup.supported() {
             if !self.engines.iter().any(|(known, _)| known.is(engine)) {
-                self.engine(entry, engine);
+                self.engine(engine);
             }
             if !self.entries.contains_key(&entry.name) {
                 self.entry(entry);
@@ -65,14 +65,14 @@ impl Keepers {
         });
     }
 
-    fn engine(&mut self, entry: &Arc<Entry>, engine: &Engine) {
+    fn engine(&mut self, engine: &Engine) {
         let stop = self.stop.child_token();
         let probe = self
             .publisher
             .clone()
             .probe(engine.clone(), self.probe_interval, Arc::clone(&self.changed));
         self.tasks.spawn(stop.clone().run_until_cancelled_owned(probe));
-        let pins = manager::pins::keep(self.manager.clone(), Arc::clone(entry), stop.clone());
+        let pins = manager::pins::keep(self.manager.clone(), engine.clone(), stop.clone());
         self.tasks.spawn(pins);
         self.engines.push((engine.clone(), stop));
     }

@@ -9,7 +9,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path, sync::Arc, time::Durat
 
 use tokio::{
     sync::Notify,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,8 @@ use crate::{
 
 /// Between two looks at the file.
 const LOOK: Duration = Duration::from_secs(1);
+/// Between two tries of a file whose engines could not be set up: a store may still be left by work of before.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// What a reload needs.
 #[derive(Debug)]
@@ -68,20 +70,25 @@ impl Reload {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let file = self.source.file();
         let (mut known, mut last) = (None, None);
+        // What was refused for now, and when it is tried again.
+        let mut later: Option<(String, Instant)> = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.asked.notified() => {
                     tracing::info!("a reload of the configuration was asked for");
-                    self.reload(false).await;
+                    later = self.reload(false, None).await;
                     // What is wrong with them has been logged.
                     let _right = self.credentials.reload().await;
                 }
                 _ = looks.tick() => {
                     let now = Stamp::of(&file);
-                    if now.is_some() && now != known && now == last {
+                    let changed = now.is_some() && now != known && now == last;
+                    let due = later.as_ref().is_some_and(|(_, due)| *due <= Instant::now());
+                    if changed || due {
                         // The first one is what the service started with, or as good as that.
-                        self.reload(true).await;
+                        let told = later.take().filter(|_| !changed).map(|(told, _)| told);
+                        later = self.reload(true, told).await;
                         known = now;
                     }
                     last = now;
@@ -90,8 +97,9 @@ impl Reload {
         }
     }
 
-    /// Takes the file as it is now. `quiet`: the same content is not worth a word.
-    async fn reload(&mut self, quiet: bool) {
+    /// Takes the file as it is now. `quiet`: the same content is not worth a word, and what was `told` before is not told
+    /// again. Gives what is to be tried again, and when.
+    async fn reload(&mut self, quiet: bool, told: Option<String>) -> Option<(String, Instant)> {
         let manager = self.keepers.manager.clone();
         let before = manager.setup();
         match load(self.source.clone(), Arc::clone(&before), quiet).await {
@@ -116,13 +124,20 @@ impl Reload {
                 self.keepers.apply(&setup);
             }
             Err(refused) => {
-                tracing::error!(
-                    error = %Chain(&refused),
-                    "the configuration was not reloaded: the one of before stays in force"
-                );
-                manager.refused(refused.told());
+                let why = Chain(&refused).to_string();
+                if told.is_none_or(|told| told != why) {
+                    tracing::error!(
+                        error = why,
+                        "the configuration was not reloaded: the one of before stays in force"
+                    );
+                    manager.refused(refused.told());
+                }
+                if matches!(refused, Refused::Build(_)) {
+                    return Some((why, Instant::now() + RETRY));
+                }
             }
         }
+        None
     }
 }
 

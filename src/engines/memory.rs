@@ -27,6 +27,8 @@ pub struct Pin {
 struct Known {
     warm: HashMap<ModelName, Warm>,
     pins: HashMap<ModelName, Pin>,
+    /// Not to stay any more, which their engine does not know yet.
+    released: HashMap<ModelName, Pin>,
 }
 
 /// A model that answered.
@@ -80,9 +82,37 @@ impl Memory {
         self.lock().pins.remove(name);
     }
 
+    /// The model may go, and its engine is still to be told.
+    pub fn release(&self, name: &ModelName) {
+        let mut known = self.lock();
+        if let Some(pin) = known.pins.remove(name) {
+            known.released.insert(name.clone(), pin);
+        }
+    }
+
+    /// The models whose engine is to be told that they may go, and how they were to stay.
+    pub fn released(&self) -> Vec<(ModelName, Pin)> {
+        let known = self.lock();
+        known
+            .released
+            .iter()
+            .map(|(name, pin)| (name.clone(), pin.clone()))
+            .collect()
+    }
+
+    /// The engine of a released model was told.
+    pub fn let_go(&self, name: &ModelName) {
+        self.lock().released.remove(name);
+    }
+
     /// Whether the model is to stay.
     pub fn pinned(&self, name: &ModelName) -> bool {
         self.lock().pins.contains_key(name)
+    }
+
+    /// How ready the model is to stay; none: it may go.
+    pub fn pin_of(&self, name: &ModelName) -> Option<Level> {
+        self.lock().pins.get(name).map(|pin| pin.level)
     }
 
     /// The models that are to stay.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     backend::{CopySpec, Error, Kind, PushSpec},
-    engines::{Engine, Entry},
+    engines::{Engine, Entry, Setup},
     model::{Capability, Failure, ModelInfo, ModelName, Phase, Snapshot, Unloaded},
     operation::{End, OnDisconnect, Order, Refused},
 };
@@ -55,7 +55,7 @@ impl Manager {
         };
         let mut job = self.change(&request.backend, request.model, change)?;
         job.force = request.force;
-        job.permit()?;
+        job.permit(&self.setup())?;
         for _ in 0..CANCELS {
             // Before anything is cancelled; the operation looks again.
             if !request.unload && job.in_memory().await? {
@@ -81,7 +81,7 @@ impl Manager {
             replace: request.replace,
         };
         let job = self.change(&request.backend, request.destination, change)?;
-        job.permit()?;
+        job.permit(&self.setup())?;
         ended(self.begin(&job, OnDisconnect::Keep).await.map_err(error::refused)?).await
     }
 
@@ -89,14 +89,14 @@ impl Manager {
     pub async fn push(&self, request: request::Push) -> Result<ModelSubscription, Failure> {
         let insecure = request.insecure;
         let job = self.change(&request.backend, request.model, Change::Push { insecure })?;
-        job.permit()?;
+        job.permit(&self.setup())?;
         self.begin(&job, request.on_disconnect).await.map_err(error::refused)
     }
 
     /// Takes a model out of memory and unpins it.
     pub async fn unload(&self, request: request::Unload) -> Result<Changed, Failure> {
         let job = self.change(&request.backend, request.model, Change::Unload)?;
-        job.permit()?;
+        job.permit(&self.setup())?;
         for _ in 0..CANCELS {
             match self.begin(&job, OnDisconnect::Keep).await {
                 Err(Refused::Conflict { id, .. }) if self.loads(id) => {
@@ -167,11 +167,11 @@ pub(super) async fn run(manager: Manager, job: Job, reporter: ModelReporter) -> 
 
 impl Job {
     /// Fails when it must not be done, or the engine cannot.
-    pub(super) fn permit(&self) -> Result<(), Failure> {
+    pub(super) fn permit(&self, setup: &Setup) -> Result<(), Failure> {
         match &self.change {
             Change::Delete { .. } => {
                 self.require(Capability::Delete)?;
-                let wanted = self.entry.desired.iter().any(|desired| desired.spec.name == self.name);
+                let wanted = setup.configured(&self.engine, &self.name).next().is_some();
                 if wanted && !self.force {
                     return Err(error::configured(&self.entry.name, &self.name));
                 }
@@ -253,6 +253,7 @@ impl Job {
         {
             return Ok(Outcome {
                 model: Some(model),
+                desired_level: self.entry.keeps_at(&self.name),
                 ..Outcome::default()
             });
         }
@@ -264,6 +265,7 @@ impl Job {
         let model = model.ok_or_else(|| error::not_listed(&self.entry.name, &self.name))?;
         Ok(Outcome {
             model: Some((*model).clone()),
+            desired_level: self.entry.keeps_at(&self.name),
             changed: true,
             ..Outcome::default()
         })

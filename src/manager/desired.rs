@@ -12,6 +12,7 @@ use std::{
 };
 
 use backon::BackoffBuilder as _;
+use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,8 +23,8 @@ use super::{
 };
 use crate::{
     config::Ensure,
-    engines::{Desired, Entry, Setup},
-    model::{Digest, Failure, KeepAlive, Level, LoadOptions, ModelName},
+    engines::{Desired, Engine, Entry, Setup},
+    model::{Digest, Failure, KeepAlive, Level, LoadOptions, ModelInfo, ModelName},
     operation::OnDisconnect,
 };
 
@@ -54,7 +55,17 @@ pub struct State {
     pub next_attempt: Option<SystemTime>,
 }
 
-/// What came of a look at a model.
+/// What a look at a model saw.
+enum Look {
+    /// It is as it should be, with this digest.
+    Right(Digest),
+    /// It is not in memory as it should be.
+    Fetched,
+    /// It is not there, or is another one.
+    Missing,
+}
+
+/// What came of a try.
 enum Came {
     /// It is as it should be.
     Right,
@@ -99,10 +110,8 @@ pub async fn keep(manager: Manager, entry: Arc<Entry>, index: usize, stop: Cance
                 .update(&entry, desired, |state| state.next_attempt = next);
             // Another caller may bring it meanwhile. Only looked for, not tried again: two models that fail would wake
             // each other without end.
-            if tokio::time::timeout(delay, brought(&manager, &entry, desired))
-                .await
-                .is_ok()
-            {
+            let brought = brought(&manager, &entry, desired, changed);
+            if tokio::time::timeout(delay, brought).await.is_ok() {
                 retries = self::retries();
             }
         }
@@ -113,11 +122,12 @@ pub async fn keep(manager: Manager, entry: Arc<Entry>, index: usize, stop: Cance
     }
 }
 
-/// Returns once the model is as it should be, whoever did it.
-async fn brought(manager: &Manager, entry: &Entry, desired: &Desired) {
+/// Returns once the model is as it should be, whoever did it. Looks after each change from `changed` on.
+async fn brought(manager: &Manager, entry: &Entry, desired: &Desired, mut changed: Notified<'_>) {
     loop {
-        manager.shared.changed.notified().await;
-        if let Ok(Some(digest)) = look(entry, desired).await {
+        changed.await;
+        changed = manager.shared.changed.notified();
+        if let Ok(Look::Right(digest)) = look(entry, desired).await {
             manager
                 .desired()
                 .update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
@@ -138,20 +148,20 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Ca
             }
         });
     };
-    match look(entry, desired).await {
-        Ok(Some(digest)) => {
+    let fetched = match look(entry, desired).await {
+        Ok(Look::Right(digest)) => {
             if let Some(before) = states.get(&entry.name, &desired.spec.name).seen {
                 drift::tell(manager, entry, &desired.spec.name, &before, &digest);
             }
             states.update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
             return Came::Right;
         }
-        Ok(None) => {}
+        Ok(seen) => matches!(seen, Look::Fetched),
         Err(failure) => {
             states.update(entry, desired, |state| state.failure = Some(failure));
             return Came::Failed;
         }
-    }
+    };
     let again = entry
         .engine
         .as_ref()
@@ -170,6 +180,22 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Ca
         // Whoever asks for it brings it; what it needs meanwhile is being told truthfully.
         return Came::Right;
     }
+    // What somebody brings already needs no turn. None is ever closed.
+    let joins = |engine: &Engine| {
+        let key = (engine.id.clone(), desired.spec.name.clone());
+        manager.operations().runs(&key, |_| true)
+    };
+    let _turn = match &entry.engine {
+        Some(engine) if !joins(engine) => {
+            let turn = if fetched {
+                &engine.turns.load
+            } else {
+                &engine.turns.fetch
+            };
+            turn.acquire().await.ok()
+        }
+        _ => None,
+    };
     match ensure(manager, entry, desired).await {
         Ok(digest) => {
             states.update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
@@ -182,25 +208,27 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Ca
     }
 }
 
-/// The digest, when the model is as it should be.
-async fn look(entry: &Entry, desired: &Desired) -> Result<Option<Digest>, Failure> {
+async fn look(entry: &Entry, desired: &Desired) -> Result<Look, Failure> {
     let spec = &desired.spec;
     let Some(engine) = &entry.engine else {
         return Err(error::not_supported(entry));
     };
     let failed = |error: &_| error::backend(error, &entry.name, &spec.name);
     let inspected = engine.backend.inspect(&spec.name).await;
-    let Some(model) = inspected.map_err(|error| failed(&error))? else {
-        return Ok(None);
+    let listed = inspected.map_err(|error| failed(&error))?;
+    let right = |model: &Arc<ModelInfo>| spec.digest.as_ref().is_none_or(|pin| *pin == model.digest);
+    let Some(model) = listed.filter(right) else {
+        return Ok(Look::Missing);
     };
     if spec.level > Level::OnDisk {
         let running = look::running(engine).await.map_err(|error| failed(&error))?;
-        if engine.level(&model, &running) < spec.level {
-            return Ok(None);
+        // What this service finds in memory is there for a while only, until it is pinned.
+        let stays = spec.ensure == Ensure::OnDemand || engine.memory.pinned(&spec.name);
+        if engine.level(&model, &running) < spec.level || !stays {
+            return Ok(Look::Fetched);
         }
     }
-    let right = spec.digest.as_ref().is_none_or(|pin| *pin == model.digest);
-    Ok(right.then(|| model.digest.clone()))
+    Ok(Look::Right(model.digest.clone()))
 }
 
 async fn ensure(manager: &Manager, entry: &Entry, desired: &Desired) -> Result<Digest, Failure> {
@@ -213,8 +241,7 @@ async fn ensure(manager: &Manager, entry: &Entry, desired: &Desired) -> Result<D
         digest: None,
         load_options: LoadOptions::default(),
         keep_alive: KeepAlive::Default,
-        // What is configured above on disk is kept there.
-        pin: desired.spec.level > Level::OnDisk,
+        pin: false,
         insecure: false,
         dry_run: false,
         on_disconnect: OnDisconnect::Keep,

@@ -20,10 +20,16 @@ pub(super) fn tell(manager: &Manager, entry: &Entry, name: &ModelName, before: &
     if before.digest == *now {
         return;
     }
+    let setup = manager.setup();
+    let here = |backend: &str| {
+        let mut named = setup.supported().filter(|(other, _)| other.name == backend);
+        named.any(|(_, engine)| entry.engine.as_ref().is_some_and(|own| own.is(engine)))
+    };
     let ours = |view: &ModelView| {
         let kind = view.label.kind;
         let since = |ended: SystemTime| ended >= before.time;
         view.label.name == *name
+            && here(&view.label.backend)
             && !matches!(kind, OperationKind::Push | OperationKind::Load | OperationKind::Unload)
             && view.status.ended.as_ref().is_none_or(|ended| since(ended.time))
     };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Manager, ModelStatus, ModelSubscription, Outcome, error, execute, request,
+    Label, Manager, ModelStatus, ModelSubscription, Outcome, error, execute, request,
     task::Task,
     work::{OperationKind, first},
 };
@@ -32,14 +32,36 @@ impl Manager {
             return Ok(Ensured::Told(Box::new(execute::dry_run(self, &task).await?)));
         }
         // What is ready makes no operation: a control plane asks before each use, and what was done would be pushed out of
-        // the table by what was not. Anything else, a failure too, is for an operation to tell.
+        // the table by what was not. Anything else, a failure too, is for an operation to tell. One that only loads changes
+        // nothing of what is on disk.
+        let changes = |label: &Label| label.kind != OperationKind::Load;
         if !self.operations().is_draining()
-            && !self.operations().runs(&task.key())
+            && !self.operations().runs(&task.key(), changes)
             && let Ok(Some(outcome)) = tokio::time::timeout(GLANCE, execute::ready(&task)).await
         {
             return Ok(Ensured::Told(Box::new(outcome)));
         }
-        Ok(Ensured::Following(self.start(task, on_disconnect).await?))
+        Ok(Ensured::Following(self.start_ensure(&task, on_disconnect).await?))
+    }
+
+    /// As [`start`](Self::start), for a model that may have to be brought. A Load that it joins may find no model to load;
+    /// then it is begun anew.
+    async fn start_ensure(&self, task: &Task, on_disconnect: OnDisconnect) -> Result<ModelSubscription, Failure> {
+        loop {
+            let mut following = self.start(task.clone(), on_disconnect).await?;
+            let view = self.operations().get(following.id());
+            if !following.joined() || view.is_none_or(|view| view.label.kind != OperationKind::Load) {
+                return Ok(following);
+            }
+            let planned = |status: &ModelStatus| status.ended.is_some() || status.progress.plan.is_some();
+            let found = match following.status().wait_for(planned).await {
+                Ok(status) => status.progress.plan.is_some(),
+                Err(_) => true,
+            };
+            if found {
+                return Ok(following);
+            }
+        }
     }
 
     /// Fetches a model.
@@ -53,7 +75,7 @@ impl Manager {
         let on_disconnect = request.on_disconnect;
         let task = Task::create(self, request)?;
         // What cannot be opened makes no operation: bad paths would push ended ones out of the table.
-        if !self.operations().runs(&task.key()) {
+        if !self.operations().runs(&task.key(), |_| true) {
             task.try_open(self).await?;
         }
         self.start_step(&task, on_disconnect).await

@@ -38,6 +38,7 @@ pub(super) async fn dry_run(manager: &Manager, task: &Task) -> Result<Outcome, F
     Ok(Outcome {
         model,
         plan,
+        desired_level: task.entry.keeps_at(&task.name),
         ..Outcome::default()
     })
 }
@@ -58,6 +59,7 @@ pub(super) async fn ready(task: &Task) -> Option<Outcome> {
         let there = memory::there(task, &aim, outcome.model.as_ref()).await;
         memory::note(task, there.ok()??, &mut outcome);
     }
+    outcome.desired_level = task.entry.keeps_at(&task.name);
     Some(outcome)
 }
 
@@ -107,6 +109,7 @@ async fn steps(manager: &Manager, task: &Task, progress: &Progress) -> Result<Ou
         }
         reached = aim;
     }
+    outcome.desired_level = task.entry.keeps_at(&task.name);
     Ok(outcome)
 }
 

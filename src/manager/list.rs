@@ -112,7 +112,7 @@ impl Manager {
             match answer {
                 Ok((models, running)) => found.extend(models.into_iter().map(|info| {
                     let desired = entry.desired.iter().find(|desired| desired.spec.name == info.name);
-                    let desired_level = desired.map_or(Level::OnDisk, |desired| desired.spec.level);
+                    let desired_level = entry.keeps_at(&info.name);
                     let level = engine.level(&info, &running);
                     let trouble = desired.filter(|_| level < desired_level).and_then(|desired| {
                         let now = self.desired().get(&entry.name, &desired.spec.name);

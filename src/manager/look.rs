@@ -24,6 +24,10 @@ pub struct Shown {
     pub info: Arc<ModelInfo>,
     /// How ready it is.
     pub level: Level,
+    /// How ready it should be.
+    pub desired_level: Level,
+    /// In memory, when it is there.
+    pub running: Option<RunningModel>,
     /// The rest.
     pub details: Details,
 }
@@ -77,9 +81,13 @@ impl Manager {
             .within(QUESTION, backend.show(&request.model, request.verbose))
             .await?;
         let running = running(&engine).await.unwrap_or_default();
+        let level = engine.level(&info, &running);
+        let own = running.into_iter().find(|running| running.is(&info.name));
         Ok(Shown {
             backend: entry.name.clone(),
-            level: engine.level(&info, &running),
+            level,
+            desired_level: entry.keeps_at(&info.name),
+            running: own.map(|running| RunningModel::new(&entry, &engine, running.told_as(&info.name))),
             info,
             details: details.ok_or_else(not_found)?,
         })

@@ -19,28 +19,52 @@ use crate::{
 const CANARY: Duration = Duration::from_mins(2);
 
 /// The model in memory when nothing is to be done for the aim: an EnsureReady of what is ready loads and asks nothing.
-/// A Load, options and a time to stay are always told to the engine.
+/// A Load and a time to stay are always told to the engine.
 pub(super) async fn there(task: &Task, aim: &Aim, model: Option<&ModelInfo>) -> Result<Option<Running>, Failure> {
-    let plain = aim.options == LoadOptions::default() && aim.keep_alive == KeepAlive::Default;
-    let Some(model) = model.filter(|_| plain && task.kind != OperationKind::Load) else {
+    let engine = &task.engine;
+    let pinned = engine.memory.pinned(&task.name);
+    let asks = task.kind == OperationKind::Load || (aim.keep_alive != KeepAlive::Default && !pinned && !aim.pin);
+    let Some(model) = model.filter(|_| !asks) else {
         return Ok(None);
     };
     let Some(running) = look(task).await? else {
         return Ok(None);
     };
-    let engine = &task.engine;
-    let stays = !aim.pin || (engine.memory.pinned(&task.name) && running.expire_time.is_none());
+    let stays = if pinned {
+        running.expire_time.is_none()
+    } else {
+        !aim.pin
+    };
     let ready = engine.level(model, std::slice::from_ref(&running)) >= aim.level;
-    Ok(Some(running).filter(|_| stays && ready))
+    Ok(Some(running).filter(|running| stays && ready && runs_so(running, &aim.options, model)))
+}
+
+/// Whether a model in memory runs by these options, as far as its engine tells. None asked for are met by any.
+fn runs_so(running: &Running, options: &LoadOptions, model: &ModelInfo) -> bool {
+    if *options == LoadOptions::default() {
+        return true;
+    }
+    match &running.options {
+        Some(own) => own == options,
+        // Not told; a context that is longer than the model's own is cut to that.
+        None if options.engine_options.is_empty() => {
+            let asked = options.context_length.map(u64::from);
+            let most = model.context_length.unwrap_or(u64::MAX);
+            running.context_length == asked.map(|asked| asked.min(most))
+        }
+        None => false,
+    }
 }
 
 /// Loads, and looks. What was reached is noted in `outcome`.
 pub(super) async fn bring(task: &Task, aim: &Aim, progress: &Progress, outcome: &mut Outcome) -> Result<(), Stop> {
     let (backend, memory) = (&task.engine.backend, &task.engine.memory);
+    // Only a Load without a pin takes one off.
+    let stays = aim.pin || (task.kind != OperationKind::Load && memory.pinned(&task.name));
     let spec = LoadSpec {
         name: task.name.clone(),
         options: aim.options.clone(),
-        keep_alive: if aim.pin { KeepAlive::Forever } else { aim.keep_alive },
+        keep_alive: if stays { KeepAlive::Forever } else { aim.keep_alive },
     };
     progress.enter(Phase::Loading);
     let begun = backend.load(spec.clone()).await;
@@ -66,7 +90,6 @@ pub(super) async fn bring(task: &Task, aim: &Aim, progress: &Progress, outcome: 
         };
         memory.pin(&task.name, pin);
     } else if task.kind == OperationKind::Load {
-        // Said without a pin, it is taken off.
         memory.unpin(&task.name);
     }
     note(task, running, outcome);

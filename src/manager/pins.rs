@@ -1,7 +1,7 @@
 //! Keeps pinned models in memory: loads again what was evicted or lost with a restart, and takes back what another client
 //! shortened. What it does are operations like any other.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Ensure,
-    engines::{Desired, Engine, Entry, Pin},
+    engines::{Desired, Engine, Entry, Pin, Setup},
     model::{KeepAlive, Level, ModelName, RunState, Running},
     operation::OnDisconnect,
 };
@@ -37,14 +37,13 @@ enum Held {
     Lost,
 }
 
-/// Keeps the pins of one engine until `stop`. `entry` is one of those that name it.
-pub async fn keep(manager: Manager, entry: Arc<Entry>, stop: CancellationToken) {
-    let Some(engine) = entry.engine.clone() else { return };
+/// Keeps the pins of one engine until `stop`.
+pub async fn keep(manager: Manager, engine: Engine, stop: CancellationToken) {
     let work = async {
         let mut pause = FIRST_RETRY;
         loop {
             let changed = manager.shared.changed.notified();
-            match hold(&manager, &entry, &engine).await {
+            match hold(&manager, &engine).await {
                 Held::All => {
                     pause = FIRST_RETRY;
                     let _early = tokio::time::timeout(INTERVAL, changed).await.is_ok();
@@ -64,40 +63,51 @@ pub async fn keep(manager: Manager, entry: Arc<Entry>, stop: CancellationToken) 
     }
 }
 
-async fn hold(manager: &Manager, entry: &Entry, engine: &Engine) -> Held {
-    let pins = engine.memory.pins();
-    if pins.is_empty() {
+async fn hold(manager: &Manager, engine: &Engine) -> Held {
+    // Any of those that name the engine now: a reload may have renamed the one that named it first.
+    let setup = manager.setup();
+    let Some((entry, _)) = setup.supported().find(|(_, other)| other.is(engine)) else {
+        return Held::All;
+    };
+    let (pins, released) = (engine.memory.pins(), engine.memory.released());
+    if pins.is_empty() && released.is_empty() {
         return Held::All;
     }
     let Ok(running) = look::running(engine).await else {
         return Held::Unknown;
     };
+    for (name, pin) in released {
+        engine.memory.let_go(&name);
+        if !engine.memory.pinned(&name) && running.iter().any(|running| running.is(&name)) {
+            tracing::info!(model.name = %name, backend.name = entry.name, "a model is not kept in memory any more");
+            load(manager, entry, name, pin, false).await;
+        }
+    }
     let mut held = true;
     for (name, pin) in pins {
         let Some(why) = lost(&name, &running) else { continue };
         // Its own keeper brings back what the configuration wants in memory.
-        if why == GONE && configured(manager, engine, &name) {
+        if why == GONE && brought(&setup, engine, &name) {
             continue;
         }
         if matches!(restart::again(engine, &name), Again::Not { .. }) {
             held = false;
             continue;
         }
+        // Somebody may have unpinned it while others were loaded.
+        if !engine.memory.pinned(&name) {
+            continue;
+        }
         tracing::info!(model.name = %name, backend.name = entry.name, why, "a pinned model is loaded again");
-        held &= load(manager, entry, name, pin).await;
+        held &= load(manager, entry, name, pin, true).await;
     }
     if held { Held::All } else { Held::Lost }
 }
 
-/// Whether a model is kept in memory by the configuration.
-fn configured(manager: &Manager, engine: &Engine, name: &ModelName) -> bool {
-    let kept = |desired: &Desired| {
-        let spec = &desired.spec;
-        spec.name == *name && spec.level > Level::OnDisk && spec.ensure == Ensure::Startup
-    };
-    let setup = manager.setup();
-    let mut entries = setup.supported().filter(|(_, other)| other.is(engine));
-    entries.any(|(entry, _)| entry.desired.iter().any(kept))
+/// Whether the configuration brings the model into memory, unasked.
+fn brought(setup: &Setup, engine: &Engine, name: &ModelName) -> bool {
+    let brings = |desired: &Desired| desired.spec.level > Level::OnDisk && desired.spec.ensure == Ensure::Startup;
+    setup.configured(engine, name).any(brings)
 }
 
 /// Why a pinned model must be loaded again.
@@ -110,14 +120,15 @@ fn lost(name: &ModelName, running: &[Running]) -> Option<&'static str> {
     }
 }
 
-async fn load(manager: &Manager, entry: &Entry, name: ModelName, pin: Pin) -> bool {
+/// Loads it to stay, or else for as long as the engine keeps what is used.
+async fn load(manager: &Manager, entry: &Entry, name: ModelName, pin: Pin, stays: bool) -> bool {
     let request = request::Load {
         backend: entry.name.clone(),
         model: name,
         level: pin.level,
         options: pin.options,
-        keep_alive: KeepAlive::Forever,
-        pin: true,
+        keep_alive: if stays { KeepAlive::Forever } else { KeepAlive::Default },
+        pin: stays,
         on_disconnect: OnDisconnect::Keep,
     };
     let Ok(mut following) = manager.load(request).await else {

@@ -7,7 +7,7 @@ use std::{
 
 use super::Manager;
 use crate::{
-    engines::{Engine, EngineId, Entry, Setup},
+    engines::{EngineId, Setup},
     model::{Failure, Level},
 };
 
@@ -80,13 +80,8 @@ fn unpin(old: &Setup, new: &Setup) {
             .iter()
             .filter(|desired| desired.spec.level > Level::OnDisk);
         for name in kept.map(|desired| &desired.spec.name) {
-            let wanted = |(entry, other): (&Arc<Entry>, &Engine)| {
-                let mut desired = entry.desired.iter();
-                other.id == engine.id
-                    && desired.any(|desired| desired.spec.name == *name && desired.spec.level > Level::OnDisk)
-            };
-            if !new.supported().any(wanted) {
-                engine.memory.unpin(name);
+            if !new.keeps(engine, name) {
+                engine.memory.release(name);
             }
         }
     }

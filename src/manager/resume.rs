@@ -152,7 +152,7 @@ impl Manager {
                     force,
                     again: true,
                 };
-                job.permit().map_err(refused)?;
+                job.permit(&self.setup()).map_err(refused)?;
                 Ok(Again::Change(job))
             }
         }

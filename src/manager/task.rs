@@ -72,9 +72,10 @@ impl Task {
         }
         let spec = configured.map(|desired| &desired.spec);
         let level = request.level.or(spec.map(|spec| spec.level)).unwrap_or(Level::OnDisk);
+        // What is kept in memory is in memory.
+        let level = if request.pin { level.max(Level::Loaded) } else { level };
         let aim = Aim {
-            // What is kept in memory is in memory.
-            level: if request.pin { level.max(Level::Loaded) } else { level },
+            level,
             options: LoadOptions {
                 context_length: request
                     .load_options
@@ -86,7 +87,7 @@ impl Task {
                 (KeepAlive::Default, Some(configured)) => KeepAlive::For(configured),
                 (asked, _) => asked,
             },
-            pin: request.pin,
+            pin: request.pin || (level > Level::OnDisk && manager.setup().keeps(&engine, &name)),
         };
         let wants_memory = aim.level > Level::OnDisk;
         let path = if request.path.is_empty() {
@@ -159,7 +160,8 @@ impl Task {
             level: request.level,
             options: request.options,
             keep_alive: request.keep_alive,
-            pin: request.pin,
+            // Whatever one caller says: the configuration keeps it.
+            pin: request.pin || manager.setup().keeps(&engine, &request.model),
         };
         let task = Self {
             kind: OperationKind::Load,

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     engines::EngineId,
     model::{
-        Canary, Digest, Failure, ImportOptions, ModelInfo, ModelName, Plan, Provenance, Reason, Running, Snapshot,
-        stored,
+        Canary, Digest, Failure, ImportOptions, Level, ModelInfo, ModelName, Plan, Provenance, Reason, Running,
+        Snapshot, stored,
     },
     operation::{Ended, Meeting, Operations, Reporter, Status, Subscription, View, Why, Work},
     telemetry::{metrics, trace},
@@ -132,6 +132,9 @@ pub struct Outcome {
     /// It is kept in memory.
     #[serde(default, skip_serializing_if = "stored::unset")]
     pub pinned: bool,
+    /// How ready it is kept.
+    #[serde(default, skip_serializing_if = "stored::unset")]
+    pub desired_level: Level,
     /// Of a delete, on disk; of an unload, in memory.
     #[serde(default, skip_serializing_if = "stored::unset")]
     pub freed_bytes: u64,
@@ -241,12 +244,25 @@ impl Content {
                     target: wanted,
                 },
             ) if (path, digest, options, replace) == (file, other, others, over) => target.join(wanted),
-            // A model that is being brought is loaded by whoever brings it.
+            // A model that is being brought is loaded by whoever brings it, and one that is being loaded is there.
             (
                 Self::Registry { target, .. } | Self::Path { target, .. } | Self::Load { target },
                 Self::Load { target: wanted },
+            )
+            | (
+                Self::Load { target },
+                Self::Registry {
+                    digest: None,
+                    target: wanted,
+                    ..
+                }
+                | Self::Path {
+                    digest: None,
+                    target: wanted,
+                    ..
+                },
             ) => target.join(wanted),
-            // What is there may be other content than the one that is wanted now.
+            // A manifest that must come is looked for when the load has ended.
             (Self::Load { .. }, Self::Registry { .. } | Self::Path { .. }) => Meeting::Wait,
             (Self::Change(running), Self::Change(new)) if running == new => Meeting::Join,
             _ => Meeting::Conflict,

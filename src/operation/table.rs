@@ -124,9 +124,13 @@ impl<W: Work> Operations<W> {
         self.lock().draining
     }
 
-    /// Whether one runs on this key: another would join it, or be told of the conflict.
-    pub fn runs(&self, key: &W::Key) -> bool {
-        self.lock().running.contains_key(key)
+    /// Whether one that `counts` runs on this key: another would join it, or be told of the conflict.
+    pub fn runs(&self, key: &W::Key, counts: impl FnOnce(&W::Label) -> bool) -> bool {
+        let table = self.lock();
+        table
+            .running
+            .get(key)
+            .is_some_and(|running| counts(&running.record.label))
     }
 
     /// Whether one runs on a key that `wanted` lets pass.

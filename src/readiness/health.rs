@@ -6,7 +6,7 @@
 //! | `ichat.modelcontrol.v1.ModelControl`, `….Operations` | at least one backend answers |
 //! | empty | every supported backend answers and has its configured models at their level |
 //! | `backends/<name>` | that one does |
-//! | `backends/<name>/models/<model>` | that model is at its desired level |
+//! | `backends/<name>/models/<model>` | that model is at the level that is configured, or pinned higher |
 
 use super::{BackendState, Readiness};
 use crate::model::ModelName;
@@ -64,8 +64,8 @@ impl Readiness {
         let Some(model) = model else { return Some(ready(state)) };
         let model: ModelName = model.parse().ok()?;
         match state.entry.desired.iter().find(|desired| desired.spec.name == model) {
-            Some(desired) => Some(state.seen.answers && state.has(desired)),
-            None => state.seen.models.contains_key(&model).then_some(state.seen.answers),
+            Some(desired) => Some(state.seen.answers && state.has(desired) && state.keeps(&model) == Some(true)),
+            None => state.keeps(&model).map(|kept| kept && state.seen.answers),
         }
     }
 

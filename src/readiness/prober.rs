@@ -113,7 +113,7 @@ impl Prober {
         } else {
             Arc::new(models.into_iter().map(|model| (model.name.clone(), model)).collect())
         };
-        let asked = Instant::now();
+        let (asked, pinned) = (Instant::now(), self.engine.memory.pins());
         let running = if self.engine.can(Capability::ListRunning) {
             backend.running().await?
         } else {
@@ -128,7 +128,9 @@ impl Prober {
         } else {
             Arc::new(running)
         };
+        let pinned = pinned.into_iter().map(|(name, pin)| (name, pin.level));
         Ok(Seen {
+            pinned: Arc::new(pinned.collect()),
             running,
             answers: true,
             version,

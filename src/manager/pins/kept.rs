@@ -14,9 +14,9 @@ use tokio::sync::Mutex;
 
 use crate::{
     backend::state_file::StateFile,
-    engines::{Engine, Pin, Setup},
+    engines::{Pin, Setup},
     manager::Manager,
-    model::{Level, ModelName},
+    model::ModelName,
 };
 
 const FILE: StateFile = StateFile {
@@ -74,7 +74,7 @@ impl Manager {
             let engine = setup
                 .supported()
                 .find(|(_, engine)| engine.id.as_str() == promise.engine);
-            if let Some((_, engine)) = engine.filter(|(_, engine)| !configured(&setup, engine, &promise.model)) {
+            if let Some((_, engine)) = engine.filter(|(_, engine)| !setup.keeps(engine, &promise.model)) {
                 engine.memory.pin(&promise.model, promise.pin.clone());
             }
         }
@@ -116,22 +116,11 @@ fn of(setup: &Arc<Setup>) -> Vec<Promise> {
                 model,
                 pin,
             };
-            if !pins.contains(&promise) && !configured(setup, engine, &promise.model) {
+            if !pins.contains(&promise) && !setup.keeps(engine, &promise.model) {
                 pins.push(promise);
             }
         }
     }
     pins.sort_by_cached_key(|promise| (promise.engine.clone(), promise.model.canonical()));
     pins
-}
-
-/// Whether the configuration says how the model is kept in memory.
-fn configured(setup: &Setup, engine: &Engine, model: &ModelName) -> bool {
-    setup
-        .supported()
-        .filter(|(_, other)| other.is(engine))
-        .any(|(entry, _)| {
-            let mut desired = entry.desired.iter().map(|desired| &desired.spec);
-            desired.any(|spec| spec.name == *model && spec.level > Level::OnDisk)
-        })
 }
