@@ -20,7 +20,7 @@ mod progress;
 pub(super) use self::{
     backend::describe,
     life::{copied, deleted, loaded, pushed, running_models, shown, unloaded},
-    progress::progress,
+    progress::{progress, waiting},
 };
 
 pub(super) fn listed(listed: Listed) -> v1::ListResponse {
@@ -98,21 +98,25 @@ fn model_capability(capability: &ModelCapability) -> Result<v1::ModelCapability,
     })
 }
 
+/// The model of a result, as it was left.
+fn result_model(backend: &str, outcome: &Outcome) -> Option<v1::Model> {
+    let mut model = model(backend, outcome.model.as_ref()?);
+    let in_memory = if outcome.canary.is_some() {
+        Level::Warm
+    } else {
+        Level::Loaded
+    };
+    if outcome.running.is_some() {
+        model.level = level(in_memory).into();
+        model.running = loaded(backend, outcome).running;
+    }
+    model.desired_level = level(outcome.desired_level).into();
+    Some(model)
+}
+
 pub(super) fn ensured(backend: &str, outcome: &Outcome) -> v1::EnsureReadyResult {
     v1::EnsureReadyResult {
-        model: outcome.model.as_ref().map(|info| {
-            let mut model = model(backend, info);
-            let in_memory = if outcome.canary.is_some() {
-                Level::Warm
-            } else {
-                Level::Loaded
-            };
-            if outcome.running.is_some() {
-                model.level = level(in_memory).into();
-                model.running = loaded(backend, outcome).running;
-            }
-            model
-        }),
+        model: result_model(backend, outcome),
         plan: Some(plan(&outcome.plan)),
         changed: outcome.changed,
     }
@@ -120,14 +124,14 @@ pub(super) fn ensured(backend: &str, outcome: &Outcome) -> v1::EnsureReadyResult
 
 pub(super) fn pulled(backend: &str, outcome: &Outcome) -> v1::PullResult {
     v1::PullResult {
-        model: outcome.model.as_ref().map(|info| model(backend, info)),
+        model: result_model(backend, outcome),
         changed: outcome.changed,
     }
 }
 
 pub(super) fn created(backend: &str, outcome: &Outcome) -> v1::CreateFromPathResult {
     v1::CreateFromPathResult {
-        model: outcome.model.as_ref().map(|info| model(backend, info)),
+        model: result_model(backend, outcome),
         provenance: outcome.provenance.as_ref().map(provenance),
         changed: outcome.changed,
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
@@ -59,36 +58,29 @@ impl ModelControl for Service {
         &self,
         request: Request<v1::EnsureReadyRequest>,
     ) -> Result<Response<Self::EnsureReadyStream>, Status> {
-        let mut audit = Audit::begin(
+        let audit = Audit::begin(
             "EnsureReady",
             &request,
             &request.get_ref().backend,
             &request.get_ref().model,
         );
         let backend = self.backend(&request.get_ref().backend);
-        let ensured = match decode::ensure(request.into_inner()) {
-            Ok(request) => self.manager.ensure(request).await,
-            Err(failure) => Err(failure),
-        };
-        match ensured {
-            Ok(Ensured::Told(outcome)) => {
-                audit.end_unchanged();
-                let result = v1::EnsureReadyResponse::result(&backend, &outcome);
-                Ok(Response::new(futures::stream::iter([Ok(result)]).boxed()))
-            }
-            Ok(Ensured::Following(subscription)) => stream::follow(Ok(subscription), backend, audit),
-            Err(failure) => stream::follow(Err(failure), backend, audit),
-        }
+        let manager = self.manager.clone();
+        let start = async move { manager.ensure(decode::ensure(request.into_inner())?).await };
+        stream::follow(start, backend, audit).await
     }
 
     async fn pull(&self, request: Request<v1::PullRequest>) -> Result<Response<Self::PullStream>, Status> {
         let audit = Audit::begin("Pull", &request, &request.get_ref().backend, &request.get_ref().model);
         let backend = self.backend(&request.get_ref().backend);
-        let started = match decode::pull(request.into_inner()) {
-            Ok(request) => self.manager.pull(request).await,
-            Err(failure) => Err(failure),
+        let manager = self.manager.clone();
+        let start = async move {
+            manager
+                .pull(decode::pull(request.into_inner())?)
+                .await
+                .map(Ensured::Following)
         };
-        stream::follow(started, backend, audit)
+        stream::follow(start, backend, audit).await
     }
 
     async fn create_from_path(
@@ -102,11 +94,14 @@ impl ModelControl for Service {
             &request.get_ref().model,
         );
         let backend = self.backend(&request.get_ref().backend);
-        let started = match decode::create(request.into_inner()) {
-            Ok(request) => self.manager.create(request).await,
-            Err(failure) => Err(failure),
+        let manager = self.manager.clone();
+        let start = async move {
+            manager
+                .create(decode::create(request.into_inner())?)
+                .await
+                .map(Ensured::Following)
         };
-        stream::follow(started, backend, audit)
+        stream::follow(start, backend, audit).await
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
@@ -165,21 +160,27 @@ impl ModelControl for Service {
     async fn push(&self, request: Request<v1::PushRequest>) -> Result<Response<Self::PushStream>, Status> {
         let audit = Audit::begin("Push", &request, &request.get_ref().backend, &request.get_ref().model);
         let backend = self.backend(&request.get_ref().backend);
-        let started = match decode::push(request.into_inner()) {
-            Ok(request) => self.manager.push(request).await,
-            Err(failure) => Err(failure),
+        let manager = self.manager.clone();
+        let start = async move {
+            manager
+                .push(decode::push(request.into_inner())?)
+                .await
+                .map(Ensured::Following)
         };
-        stream::follow(started, backend, audit)
+        stream::follow(start, backend, audit).await
     }
 
     async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<Self::LoadStream>, Status> {
         let audit = Audit::begin("Load", &request, &request.get_ref().backend, &request.get_ref().model);
         let backend = self.backend(&request.get_ref().backend);
-        let started = match decode::load(request.into_inner()) {
-            Ok(request) => self.manager.load(request).await,
-            Err(failure) => Err(failure),
+        let manager = self.manager.clone();
+        let start = async move {
+            manager
+                .load(decode::load(request.into_inner())?)
+                .await
+                .map(Ensured::Following)
         };
-        stream::follow(started, backend, audit)
+        stream::follow(start, backend, audit).await
     }
 
     async fn unload(&self, request: Request<v1::UnloadRequest>) -> Result<Response<v1::UnloadResponse>, Status> {

@@ -1,21 +1,26 @@
 //! From an operation's value that changes to a caller's stream: complete snapshots at a bearable pace, then the end, once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tonic::{Response, Status};
 use uuid::Uuid;
 
 use super::{audit::Audit, encode, proto::v1, status};
 use crate::{
-    manager::{ModelEnded, ModelStatus, ModelSubscription, Outcome},
+    manager::{Ensured, ModelEnded, ModelStatus, ModelSubscription, Outcome},
     model::{Failure, Reason, Snapshot},
 };
 
+/// Who is neither refused nor at an operation by then waits for other work, and is told so.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// At most four snapshots a second a caller; a change of phase is told at once.
 const SPACING: Duration = Duration::from_millis(250);
 /// The first snapshot waits so long for the end.
@@ -59,66 +64,85 @@ struct Following {
     pace: Pace,
     audit: Audit,
     backend: String,
-    ended: bool,
 }
 
-/// Follows an operation that was started or joined; or refuses, when it was not.
-pub(super) fn follow<T: Follow>(
-    started: Result<ModelSubscription, Failure>,
+/// One caller of a long RPC whose operation is not there yet.
+struct Waiting {
+    start: BoxFuture<'static, Result<Ensured, Failure>>,
+    since: SystemTime,
+    told: bool,
+    audit: Audit,
+    backend: String,
+}
+
+/// How far a caller has come.
+enum Stage {
+    Waiting(Waiting),
+    Following(Following),
+    /// The last message was sent.
+    Over,
+}
+
+/// Starts or joins an operation and follows it. What is refused within a moment is refused before the stream begins; who has
+/// to wait for other work on the model is told so meanwhile, and leaves the queue by leaving.
+pub(super) async fn follow<T: Follow>(
+    start: impl Future<Output = Result<Ensured, Failure>> + Send + 'static,
     backend: String,
     mut audit: Audit,
 ) -> Result<Response<Responses<T>>, Status> {
-    let mut subscription = match started {
-        Ok(subscription) => subscription,
-        Err(failure) => {
+    let mut start = start.boxed();
+    let stage = match timeout(PATIENCE, &mut start).await {
+        Ok(Ok(Ensured::Told(outcome))) => {
+            audit.end_unchanged();
+            return Ok(Response::new(once(T::result(&backend, &outcome))));
+        }
+        Ok(Ok(Ensured::Following(subscription))) => Stage::Following(Following::new(subscription, audit, backend)),
+        Ok(Err(failure)) => {
             audit.end(Some(&failure));
             return Err(status::of(&failure));
         }
+        Err(_) => Stage::Waiting(Waiting {
+            start,
+            since: SystemTime::now(),
+            told: false,
+            audit,
+            backend,
+        }),
     };
-    audit.operation(subscription.id());
-    let pace = Pace::new(subscription.status().clone(), None);
-    let following = Following {
-        subscription,
-        pace,
-        audit,
-        backend,
-        ended: false,
-    };
-    Ok(Response::new(futures::stream::unfold(following, next).boxed()))
+    Ok(Response::new(futures::stream::unfold(stage, next).boxed()))
 }
 
-async fn next<T: Follow>(mut following: Following) -> Option<(Result<T, Status>, Following)> {
-    if following.ended {
-        return None;
-    }
-    let (id, joined) = (following.subscription.id(), following.subscription.joined());
-    let item = match following.pace.next().await {
-        Told::Progress(snapshot) => Ok(T::progress(encode::progress(id, &snapshot, joined))),
-        Told::Ended(ended) => {
-            following.ended = true;
-            match &ended.result {
-                Ok(outcome) => {
-                    following.audit.end(None);
-                    Ok(T::result(&following.backend, outcome))
+fn once<T: Send + 'static>(item: T) -> Responses<T> {
+    futures::stream::iter([Ok(item)]).boxed()
+}
+
+async fn next<T: Follow>(stage: Stage) -> Option<(Result<T, Status>, Stage)> {
+    let following = match stage {
+        Stage::Following(following) => following,
+        Stage::Waiting(mut waiting) => {
+            let patience = if waiting.told { HEARTBEAT } else { Duration::ZERO };
+            match timeout(patience, &mut waiting.start).await {
+                Ok(Ok(Ensured::Following(subscription))) => {
+                    Following::new(subscription, waiting.audit, waiting.backend)
                 }
-                // Its callers are told that the service ends, whichever they hear of first.
-                Err(failure) if suspended(&ended) => {
-                    following.audit.end(Some(failure));
-                    Err(status::shutting_down())
+                Ok(Ok(Ensured::Told(outcome))) => {
+                    waiting.audit.end_unchanged();
+                    return Some((Ok(T::result(&waiting.backend, &outcome)), Stage::Over));
                 }
-                Err(failure) => {
-                    let failure = failure.clone().with("operationId", id);
-                    following.audit.end(Some(&failure));
-                    Err(status::of(&failure))
+                Ok(Err(failure)) => {
+                    waiting.audit.end(Some(&failure));
+                    return Some((Err(status::of(&failure)), Stage::Over));
+                }
+                Err(_) => {
+                    waiting.told = true;
+                    let told = T::progress(encode::waiting(waiting.since));
+                    return Some((Ok(told), Stage::Waiting(waiting)));
                 }
             }
         }
-        Told::Gone => {
-            following.ended = true;
-            Err(gone(id))
-        }
+        Stage::Over => return None,
     };
-    Some((item, following))
+    Some(following.next().await)
 }
 
 /// Stopped because the service ends, which is no end of the work: a successor may take it up under the same id.
@@ -131,6 +155,50 @@ pub(super) fn suspended(ended: &ModelEnded) -> bool {
 pub(super) fn gone(id: Uuid) -> Status {
     let message = format!("operation {id} broke off by a fault of this service");
     status::of(&Failure::new(Reason::Internal, message).with("operationId", id))
+}
+
+// === impl Following ===
+
+impl Following {
+    fn new(mut subscription: ModelSubscription, mut audit: Audit, backend: String) -> Self {
+        audit.operation(subscription.id());
+        let pace = Pace::new(subscription.status().clone(), None);
+        Self {
+            subscription,
+            pace,
+            audit,
+            backend,
+        }
+    }
+
+    /// What the caller is told next.
+    async fn next<T: Follow>(mut self) -> (Result<T, Status>, Stage) {
+        let (id, joined) = (self.subscription.id(), self.subscription.joined());
+        let last = match self.pace.next().await {
+            Told::Progress(snapshot) => {
+                let told = T::progress(encode::progress(id, &snapshot, joined));
+                return (Ok(told), Stage::Following(self));
+            }
+            Told::Ended(ended) => match &ended.result {
+                Ok(outcome) => {
+                    self.audit.end(None);
+                    Ok(T::result(&self.backend, outcome))
+                }
+                // Its callers are told that the service ends, whichever they hear of first.
+                Err(failure) if suspended(&ended) => {
+                    self.audit.end(Some(failure));
+                    Err(status::shutting_down())
+                }
+                Err(failure) => {
+                    let failure = failure.clone().with("operationId", id);
+                    self.audit.end(Some(&failure));
+                    Err(status::of(&failure))
+                }
+            },
+            Told::Gone => Err(gone(id)),
+        };
+        (last, Stage::Over)
+    }
 }
 
 // === impl Pace ===

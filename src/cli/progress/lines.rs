@@ -22,7 +22,8 @@ impl Lines {
     /// The lines that this snapshot adds. Phases between two snapshots are told as well.
     pub(super) fn show(&mut self, progress: &Progress, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
-        if !self.started {
+        // Who waits for other work has no operation yet.
+        if !self.started && !progress.operation_id.is_empty() {
             self.started = true;
             let joined = if progress.joined {
                 ", which was running already"

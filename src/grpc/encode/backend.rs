@@ -34,7 +34,7 @@ pub(in crate::grpc) fn describe(manager: &Manager, readiness: &Readiness, backen
 
 fn backend(manager: &Manager, state: &BackendState) -> v1::Backend {
     let (entry, seen) = (&state.entry, &state.seen);
-    let (told, failure) = told(state);
+    let (told, failure) = told(manager, state);
     let (inference_endpoint, protocols) = state.inference();
     v1::Backend {
         name: entry.name.clone(),
@@ -55,7 +55,7 @@ fn backend(manager: &Manager, state: &BackendState) -> v1::Backend {
     }
 }
 
-fn told(state: &BackendState) -> (State, Option<Failure>) {
+fn told(manager: &Manager, state: &BackendState) -> (State, Option<Failure>) {
     let seen = &state.seen;
     if state.backend().is_none() {
         let message = "this version does not support the framework";
@@ -79,7 +79,13 @@ fn told(state: &BackendState) -> (State, Option<Failure>) {
     if state.satisfied() {
         (State::Ready, None)
     } else {
-        (State::Reconciling, None)
+        let mut below = state
+            .entry
+            .desired
+            .iter()
+            .filter(|desired| desired.counts() && !state.has(desired));
+        let failure = below.find_map(|desired| manager.desired().get(&state.entry.name, &desired.spec.name).failure);
+        (State::Reconciling, failure)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
 use serde_json::{Map, Value};
 
-use super::{duration, level, model, provenance, signed, timestamp};
+use super::{duration, level, model, provenance, result_model, signed, timestamp};
 use crate::{
     grpc::{proto::v1, status},
     manager::{Changed, Outcome, RunningModel, RunningModels, Shown},
@@ -47,7 +47,7 @@ pub(in crate::grpc) fn delete_result(outcome: &Outcome) -> v1::DeleteResult {
 
 pub(in crate::grpc) fn copy_result(backend: &str, outcome: &Outcome) -> v1::CopyResult {
     v1::CopyResult {
-        model: outcome.model.as_ref().map(|info| model(backend, info)),
+        model: result_model(backend, outcome),
     }
 }
 
@@ -131,6 +131,8 @@ pub(in crate::grpc) fn shown(shown: Shown) -> v1::ShowResponse {
     let details = shown.details;
     let mut info = model(&shown.backend, &shown.info);
     info.level = level(shown.level).into();
+    info.desired_level = level(shown.desired_level).into();
+    info.running = shown.running.as_ref().map(running);
     let mut room = MAX_SHOW;
     let mut omitted = details.omitted;
     let mut fits = |what: &str, bytes: usize, omitted: &mut Vec<String>| {

@@ -1,5 +1,7 @@
 //! Progress.
 
+use std::time::SystemTime;
+
 use uuid::Uuid;
 
 use super::{duration, signed, timestamp};
@@ -30,6 +32,15 @@ pub(in crate::grpc) fn progress(id: Uuid, snapshot: &Snapshot, joined: bool) -> 
         engine_text: snapshot.engine_text.clone(),
         phases: snapshot.phases.iter().map(record).collect(),
         phase: Some(phase(&snapshot.phase)),
+    }
+}
+
+/// For who waits since then for other work on the model: of no operation yet.
+pub(in crate::grpc) fn waiting(since: SystemTime) -> v1::Progress {
+    v1::Progress {
+        operation_id: String::new(),
+        sequence: 0,
+        ..progress(Uuid::nil(), &Snapshot::new(since), false)
     }
 }
 

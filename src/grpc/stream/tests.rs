@@ -94,3 +94,48 @@ async fn a_source_that_vanishes_ends_the_stream() {
     drop(tx);
     assert!(matches!(pace.next().await, Told::Gone));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_to_wait_for_other_work_is_told_so_until_it_begins() {
+    let (begin, work) = tokio::sync::oneshot::channel::<Ensured>();
+    let start = async move { work.await.map_err(|_| Failure::new(Reason::Internal, "x")) };
+    let audit = Audit::begin("EnsureReady", &tonic::Request::new(()), "b", "m");
+    let started = Instant::now();
+    let follow = follow::<v1::EnsureReadyResponse>(start, "b".to_owned(), audit).await;
+    let mut stream = follow.unwrap().into_inner();
+    for _ in 0..3 {
+        let told = stream.next().await.unwrap().unwrap();
+        let Some(v1::ensure_ready_response::Event::Progress(progress)) = told.event else {
+            panic!("{told:?}");
+        };
+        assert_eq!((&*progress.operation_id, progress.sequence), ("", 0));
+        assert_eq!(progress.phases[0].phase, "queued");
+    }
+    assert!(
+        started.elapsed() < 3 * Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+    let outcome = Outcome::default();
+    begin.send(Ensured::Told(Box::new(outcome))).unwrap();
+    let told = stream.next().await.unwrap().unwrap();
+    assert!(matches!(told.event, Some(v1::ensure_ready_response::Event::Result(_))));
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_at_once_is_no_stream_and_what_is_refused_late_ends_it() {
+    let refused = || Failure::new(Reason::ModelNotFound, "x");
+    let audit = || Audit::begin("EnsureReady", &tonic::Request::new(()), "b", "m");
+    let at_once = follow::<v1::PullResponse>(async move { Err(refused()) }, String::new(), audit()).await;
+    assert_eq!(at_once.err().unwrap().code(), tonic::Code::NotFound);
+    let late = async move {
+        tokio::time::sleep(PATIENCE * 2).await;
+        Err(refused())
+    };
+    let late = follow::<v1::PullResponse>(late, String::new(), audit()).await;
+    let told: Vec<_> = late.unwrap().into_inner().collect().await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].is_ok());
+    assert_eq!(told[1].as_ref().unwrap_err().code(), tonic::Code::NotFound);
+}
