@@ -6,8 +6,7 @@
 //! ends again and again is another matter: see `restart`.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -16,17 +15,19 @@ use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ensured, Manager,
-    drift::{self, Sight},
-    error, look, request,
-    restart::{self, Again},
+    Ensured, Manager, drift, error, look, request,
+    restart::{self, Again, Refusals},
 };
 use crate::{
     config::Ensure,
-    engines::{Desired, Engine, Entry, Setup},
-    model::{Digest, Failure, KeepAlive, Level, LoadOptions, ModelInfo, ModelName},
+    engines::{Desired, Engine, Entry},
+    model::{Digest, Failure, KeepAlive, Level, LoadOptions, ModelInfo, Reason},
     operation::OnDisconnect,
 };
+
+mod state;
+
+pub use self::state::{State, States};
 
 /// Between two looks at a model that is as it should be.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
@@ -34,33 +35,12 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 
-/// How the configured models are, by backend and name.
-#[derive(Debug, Default)]
-pub struct States(Mutex<HashMap<(String, ModelName), State>>);
-
-/// How a configured model is.
-#[derive(Debug, Clone, Default)]
-pub struct State {
-    /// None: it is not there.
-    pub reached: Option<Level>,
-    /// The digest that the engine lists now.
-    pub current: Option<Digest>,
-    /// What was seen of it last that was as it should be.
-    seen: Option<Sight>,
-    /// Why it is below its level.
-    pub failure: Option<Failure>,
-    /// The operation that brings it there.
-    pub operation: Option<uuid::Uuid>,
-    /// When it is tried again.
-    pub next_attempt: Option<SystemTime>,
-}
-
 /// What a look at a model saw.
 enum Look {
     /// It is as it should be, with this digest.
     Right(Digest),
-    /// It is not in memory as it should be.
-    Fetched,
+    /// It is there, with this digest, and not in memory as it should be.
+    Fetched(Digest),
     /// It is not there, or is another one.
     Missing,
 }
@@ -139,15 +119,7 @@ async fn brought(manager: &Manager, entry: &Entry, desired: &Desired, mut change
 /// Looks, and does what is missing.
 async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Came {
     let states = manager.desired();
-    let failed = |failure| {
-        states.update(entry, desired, |state| {
-            *state = State {
-                failure: Some(failure),
-                seen: state.seen.take(),
-                ..State::default()
-            }
-        });
-    };
+    let failed = |failure| states.update(entry, desired, |state| state.fall(Some(failure)));
     let fetched = match look(entry, desired).await {
         Ok(Look::Right(digest)) => {
             if let Some(before) = states.get(&entry.name, &desired.spec.name).seen {
@@ -156,26 +128,28 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Ca
             states.update(entry, desired, |state| *state = State::at(desired.spec.level, digest));
             return Came::Right;
         }
-        Ok(seen) => matches!(seen, Look::Fetched),
+        Ok(Look::Fetched(digest)) => Some(digest),
+        Ok(Look::Missing) => None,
         Err(failure) => {
             states.update(entry, desired, |state| state.failure = Some(failure));
             return Came::Failed;
         }
     };
-    let again = entry
+    let died = entry
         .engine
         .as_ref()
         .map(|engine| restart::again(engine, &desired.spec.name));
-    if let Some(Again::Not { why, until }) = again {
-        failed(why);
-        return until.map_or(Came::Stuck, Came::Wait);
-    }
-    states.update(entry, desired, |state| {
-        *state = State {
-            seen: state.seen.take(),
-            ..State::default()
+    let refused = states.get(&entry.name, &desired.spec.name).refused;
+    let refused = refused
+        .zip(fetched.as_ref())
+        .map(|(refused, digest)| refused.again(digest));
+    for again in [died, refused].into_iter().flatten() {
+        if let Again::Not { why, until } = again {
+            failed(why);
+            return until.map_or(Came::Stuck, Came::Wait);
         }
-    });
+    }
+    states.update(entry, desired, |state| state.fall(None));
     if desired.spec.ensure == Ensure::OnDemand {
         // Whoever asks for it brings it; what it needs meanwhile is being told truthfully.
         return Came::Right;
@@ -187,7 +161,7 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Ca
     };
     let _turn = match &entry.engine {
         Some(engine) if !joins(engine) => {
-            let turn = if fetched {
+            let turn = if fetched.is_some() {
                 &engine.turns.load
             } else {
                 &engine.turns.fetch
@@ -202,8 +176,18 @@ async fn attempt(manager: &Manager, entry: &Arc<Entry>, desired: &Desired) -> Ca
             Came::Right
         }
         Err(failure) => {
-            failed(failure);
-            Came::Failed
+            failed(failure.clone());
+            let Some(digest) = fetched.filter(|_| failure.reason == Reason::ModelNotLoadable) else {
+                return Came::Failed;
+            };
+            let refusals = Refusals::add(states.get(&entry.name, &desired.spec.name).refused, &digest, failure);
+            let again = refusals.again(&digest);
+            states.update(entry, desired, |state| state.refused = Some(refusals));
+            match again {
+                Again::Not { until: None, .. } => Came::Stuck,
+                Again::Not { until: Some(until), .. } => Came::Wait(until),
+                Again::Now => Came::Failed,
+            }
         }
     }
 }
@@ -225,7 +209,7 @@ async fn look(entry: &Entry, desired: &Desired) -> Result<Look, Failure> {
         // What this service finds in memory is there for a while only, until it is pinned.
         let stays = spec.ensure == Ensure::OnDemand || engine.memory.pinned(&spec.name);
         if engine.level(&model, &running) < spec.level || !stays {
-            return Ok(Look::Fetched);
+            return Ok(Look::Fetched(model.digest.clone()));
         }
     }
     Ok(Look::Right(model.digest.clone()))
@@ -271,53 +255,4 @@ fn retries() -> impl Iterator<Item = Duration> {
         .without_max_times()
         .with_jitter()
         .build()
-}
-
-// === impl States ===
-
-impl States {
-    /// How a configured model is; nothing is known before it was looked at.
-    pub fn get(&self, backend: &str, name: &ModelName) -> State {
-        self.lock()
-            .get(&(backend.to_owned(), name.clone()))
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    /// Forgets models that are not configured any more.
-    pub(super) fn only(&self, setup: &Setup) {
-        self.lock().retain(|(backend, name), _| {
-            let entry = setup.entries.iter().find(|entry| entry.name == *backend);
-            entry.is_some_and(|entry| entry.desired.iter().any(|desired| desired.spec.name == *name))
-        });
-    }
-
-    fn update(&self, entry: &Entry, desired: &Desired, update: impl FnOnce(&mut State)) {
-        update(
-            self.lock()
-                .entry((entry.name.clone(), desired.spec.name.clone()))
-                .or_default(),
-        );
-    }
-
-    /// Values are replaced whole: a panic elsewhere leaves none half-written.
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, ModelName), State>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn at(level: Level, digest: Digest) -> Self {
-        Self {
-            reached: Some(level),
-            seen: Some(Sight {
-                digest: digest.clone(),
-                time: SystemTime::now(),
-            }),
-            current: Some(digest),
-            ..Self::default()
-        }
-    }
 }

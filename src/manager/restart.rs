@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::{
     backend::Death,
     engines::Engine,
-    model::{Failure, ModelName, Reason},
+    model::{Digest, Failure, ModelName, Reason},
 };
 
 /// Before the second time. Doubled with each end in a row.
@@ -31,6 +31,15 @@ pub(super) enum Again {
     },
 }
 
+/// A model that its engine refuses to load, each time.
+#[derive(Debug, Clone)]
+pub(super) struct Refusals {
+    digest: Digest,
+    in_a_row: u32,
+    last: SystemTime,
+    why: Failure,
+}
+
 /// Whether those who keep the model may load it now.
 pub(super) fn again(engine: &Engine, name: &ModelName) -> Again {
     let Some(death) = engine.backend.death(name) else {
@@ -43,6 +52,36 @@ pub(super) fn again(engine: &Engine, name: &ModelName) -> Again {
     Again::Not {
         why: failure(name, &death, until.is_some()),
         until,
+    }
+}
+
+// === impl Refusals ===
+
+impl Refusals {
+    /// One more of this content, which is refused for the same reason as before or for another.
+    pub(super) fn add(before: Option<Self>, digest: &Digest, why: Failure) -> Self {
+        let row = before
+            .filter(|before| before.digest == *digest)
+            .map_or(0, |before| before.in_a_row);
+        Self {
+            digest: digest.clone(),
+            in_a_row: row.saturating_add(1),
+            last: SystemTime::now(),
+            why,
+        }
+    }
+
+    /// Whether this content may be loaded now: each try may take the memory of a model that is in use.
+    pub(super) fn again(&self, digest: &Digest) -> Again {
+        let until = pause(self.in_a_row.saturating_add(1)).map(|pause| self.last + pause);
+        if self.digest != *digest || until.is_some_and(|until| until <= SystemTime::now()) {
+            return Again::Now;
+        }
+        let mut why = self.why.clone();
+        if until.is_none() {
+            why.message += "; it is not loaded again until it is another one, or somebody asks for it";
+        }
+        Again::Not { why, until }
     }
 }
 
@@ -77,5 +116,25 @@ mod tests {
         let expected = [0, 2, 4, 8, 16, 32, 64, 128, 256].map(Some);
         assert_eq!(pauses[..9], expected);
         assert_eq!(pauses[9..], [None, None]);
+    }
+
+    #[test]
+    fn content_that_is_refused_waits_and_other_content_does_not() {
+        let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        let why = || Failure::new(Reason::ModelNotLoadable, "no");
+        let mut refusals = Refusals::add(None, &one, why());
+        for row in 1..9 {
+            let Again::Not { until: Some(until), .. } = refusals.again(&one) else {
+                panic!("{refusals:?}");
+            };
+            assert_eq!(until.duration_since(refusals.last).ok(), pause(row + 1));
+            assert!(matches!(refusals.again(&other), Again::Now));
+            refusals = Refusals::add(Some(refusals), &one, why());
+        }
+        let Again::Not { until: None, why } = refusals.again(&one) else {
+            panic!("{refusals:?}");
+        };
+        assert!(why.message.contains("until it is another one"), "{}", why.message);
+        assert_eq!(Refusals::add(Some(refusals), &other, why).in_a_row, 1);
     }
 }

@@ -5,12 +5,17 @@ use std::{
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use model_control::{
-    backend::{Backend as _, Kind, embedded::Embedded},
-    model::ModelName,
+    backend::{
+        Backend as _, Kind, LoadSpec,
+        embedded::{Embedded, RunnerLimits, RunnerSettings},
+    },
+    model::{KeepAlive, ModelName},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::{
@@ -48,6 +53,37 @@ async fn a_killed_engine_is_told_and_touches_no_other() {
 
     scene.load(spec("tiny")).await.unwrap();
     assert_eq!(scene.engine.ended(&name("tiny")), None);
+    scene.close().await;
+}
+
+/// Stopped, it takes connections and does nothing: as one whose accelerator hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_hangs_is_ended_and_told_as_one_that_died() {
+    let Some(settings) = settings() else { return };
+    let scene = Scene::new(RunnerSettings {
+        limits: RunnerLimits {
+            stall: Duration::from_millis(800),
+            terminate: Duration::from_millis(100),
+            ..RunnerLimits::default()
+        },
+        ..settings
+    })
+    .await;
+    let pinned = LoadSpec {
+        keep_alive: KeepAlive::Forever,
+        ..spec("tiny")
+    };
+    scene.load(pinned).await.unwrap();
+    let process = Pid::from_raw(scene.processes()[0].cast_signed()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    until("it is gone", async || scene.running("tiny").await.is_none()).await;
+    assert_eq!(
+        scene.engine.ended(&name("tiny")).unwrap().hung,
+        Some(Duration::from_millis(800))
+    );
+    let death = scene.engine.death(&name("tiny")).unwrap();
+    assert!(death.how.contains("no answer and no work"), "{}", death.how);
+    assert!(scene.processes().is_empty());
     scene.close().await;
 }
 

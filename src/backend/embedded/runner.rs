@@ -63,6 +63,7 @@ mod orphan;
 mod port;
 mod process;
 mod program;
+mod pulse;
 mod ready;
 mod reason;
 mod ring;

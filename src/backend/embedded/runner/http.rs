@@ -134,9 +134,7 @@ impl Remote {
             }
             json(&whole(answer).await?)
         };
-        timeout(ANSWER, work)
-            .await
-            .unwrap_or_else(|_| Err(Error::new(Kind::Unreachable, "the engine does not answer")))
+        timeout(ANSWER, work).await.unwrap_or_else(|_| Err(silence()))
     }
 
     /// With the key, and with what it is asked for where that is traced.
@@ -179,5 +177,10 @@ pub(super) fn json(body: &[u8]) -> Result<Value, Error> {
 }
 
 pub(super) fn silent(error: reqwest::Error) -> Error {
-    Error::new(Kind::Unreachable, "the engine does not answer").because(error)
+    silence().because(error)
+}
+
+/// It does not answer.
+pub(super) fn silence() -> Error {
+    Error::new(Kind::Unreachable, "the engine does not answer")
 }

@@ -6,12 +6,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, Span};
 
 use super::{
-    Shared, args,
+    RunnerLimits, Shared, args,
     child::Child,
     evict,
-    http::Slots,
+    http::{self, Slots},
     instance::{Ask, Instance, State},
-    port, program,
+    port, process, program,
+    pulse::Pulse,
     ready::{self, Failed},
     reason,
     table::Ended,
@@ -27,6 +28,16 @@ const CANCEL: Duration = Duration::from_millis(300);
 const DRAINING: Duration = Duration::from_millis(50);
 /// So often, at least and at most, is an engine asked whether it is in use.
 const LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(50));
+
+/// How a running engine came to its end.
+enum Left {
+    /// It ended by itself.
+    Ended(io::Result<ExitStatus>),
+    /// It is to leave.
+    Asked,
+    /// It neither answers nor works.
+    Hung,
+}
 
 /// Runs an instance to its end, and then takes it out of the table. Its start belongs to `load`; a span that stayed open as long
 /// as the model is in memory would be told of when nobody looks for it any more.
@@ -52,8 +63,18 @@ async fn run(shared: &Shared, instance: &Instance, load: Span) -> Error {
     };
     metrics::runner_started();
     match serve(shared, instance, &mut child).await {
-        Some(ended) => died(shared, instance, &child, ended),
-        None => stop(shared, instance, &mut child, true).await,
+        Left::Ended(ended) => died(shared, instance, &child, ended, None),
+        Left::Asked => stop(shared, instance, &mut child, true).await,
+        Left::Hung => {
+            let limits = shared.settings.limits;
+            tracing::error!(
+                model = %instance.subject.name, pid = child.pid, seconds = limits.stall.as_secs_f32(),
+                "the engine neither answers nor works: it is ended"
+            );
+            instance.enter(State::Draining);
+            let ended = end(instance, &mut child, &limits).await;
+            died(shared, instance, &child, ended, Some(limits.stall))
+        }
     }
 }
 
@@ -97,27 +118,31 @@ async fn start(shared: &Shared, instance: &Instance) -> Result<Child, Error> {
 }
 
 /// Until it is to leave, or has ended by itself: how.
-async fn serve(shared: &Shared, instance: &Instance, child: &mut Child) -> Option<io::Result<ExitStatus>> {
+async fn serve(shared: &Shared, instance: &Instance, child: &mut Child) -> Left {
     let mut asked = instance.asked();
     let mut before: Option<Slots> = None;
+    let mut pulse = Pulse::new(&shared.settings.limits);
     loop {
         let patience = instance.patience(shared.settings.keep_alive);
-        let next = async {
-            match patience {
-                Some(patience) => sleep((patience / 4).clamp(LOOK.1, LOOK.0)).await,
-                None => std::future::pending().await,
-            }
-        };
+        let next = patience.map_or(LOOK.0, |patience| (patience / 4).clamp(LOOK.1, LOOK.0));
         tokio::select! {
-            ended = child.ended() => return Some(ended),
-            _ = asked.wait_for(|&ask| ask > Ask::Stay) => return None,
+            ended = child.ended() => return Left::Ended(ended),
+            _ = asked.wait_for(|&ask| ask > Ask::Stay) => return Left::Asked,
             () = instance.rearmed.notified() => continue,
-            () = next => {}
+            () = sleep(next.min(pulse.between())) => {}
         }
         let seen = tokio::select! {
-            ended = child.ended() => return Some(ended),
-            seen = look(instance) => seen,
+            ended = child.ended() => return Left::Ended(ended),
+            _ = asked.wait_for(|&ask| ask > Ask::Stay) => return Left::Asked,
+            seen = timeout(pulse.between(), ask(instance)) => seen,
         };
+        let seen = seen.unwrap_or_else(|_| Err(http::silence()));
+        // A version that does not tell of its slots answers all the same.
+        let answers = !matches!(&seen, Err(error) if error.kind == Kind::Unreachable);
+        if pulse.is_hung(answers, process::work(child.pid)) {
+            return Left::Hung;
+        }
+        let seen = seen.ok();
         // One that does not answer is at work.
         let works = seen.as_ref().is_none_or(|seen| seen.worked_since(before.as_ref()));
         if works {
@@ -135,8 +160,13 @@ async fn serve(shared: &Shared, instance: &Instance, child: &mut Child) -> Optio
 
 /// Its slots; nothing when it does not answer.
 pub(super) async fn look(instance: &Instance) -> Option<Slots> {
-    let remote = instance.live().remote.clone()?;
-    remote.slots().await.ok()
+    ask(instance).await.ok()
+}
+
+async fn ask(instance: &Instance) -> Result<Slots, Error> {
+    let remote = instance.live().remote.clone();
+    let remote = remote.ok_or_else(|| Error::new(Kind::Unreachable, "the engine does not listen yet"))?;
+    remote.slots().await
 }
 
 /// Ends it, and returns when it has ended, however long that takes.
@@ -150,17 +180,20 @@ async fn stop(shared: &Shared, instance: &Instance, child: &mut Child, drains: b
     if drains && !drained(instance, child, limits.drain).await {
         tracing::warn!(model = %instance.subject.name, "requests were running when the model left memory");
     }
-    let ended = if let Some(ended) = child.terminate(&limits).await {
-        ended
-    } else {
-        tracing::error!(model = %instance.subject.name, pid = child.pid, "the engine does not end, although it was killed");
-        instance.enter(State::Stuck);
-        child.ended().await
-    };
-    if let Err(error) = ended {
-        return lost(error);
+    match end(instance, child, &limits).await {
+        Ok(_) => instance.interrupted(),
+        Err(error) => lost(error),
     }
-    instance.interrupted()
+}
+
+/// Ends the process, and waits until the kernel lets it.
+async fn end(instance: &Instance, child: &mut Child, limits: &RunnerLimits) -> io::Result<ExitStatus> {
+    if let Some(ended) = child.terminate(limits).await {
+        return ended;
+    }
+    tracing::error!(model = %instance.subject.name, pid = child.pid, "the engine does not end, although it was killed");
+    instance.enter(State::Stuck);
+    child.ended().await
 }
 
 /// Waits until nothing runs; false when something did to the last.
@@ -182,8 +215,14 @@ async fn drained(instance: &Instance, child: &mut Child, bound: Duration) -> boo
     }
 }
 
-/// It ended, and nobody had asked for it.
-fn died(shared: &Shared, instance: &Instance, child: &Child, ended: io::Result<ExitStatus>) -> Error {
+/// It ended, and nobody had asked for it; or it was `hung` for this long.
+fn died(
+    shared: &Shared,
+    instance: &Instance,
+    child: &Child,
+    ended: io::Result<ExitStatus>,
+    hung: Option<Duration>,
+) -> Error {
     let status = match ended {
         Ok(status) => status,
         Err(error) => {
@@ -196,7 +235,7 @@ fn died(shared: &Shared, instance: &Instance, child: &Child, ended: io::Result<E
         model = %instance.subject.name, pid = child.pid, ending, ?last_lines, "the engine ended by itself"
     );
     metrics::runner_died();
-    shared.table().died(instance, &Ended::new(status, last_lines));
+    shared.table().died(instance, &Ended::new(status, last_lines, hung));
     let text = format!("the engine of model `{}` ended with {ending}", instance.subject.name);
     Error::new(Kind::Interrupted, text)
 }

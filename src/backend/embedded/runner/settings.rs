@@ -45,7 +45,8 @@ pub struct RunnerSettings {
 /// How long the runner waits, and for what.
 #[derive(Debug, Clone, Copy)]
 pub struct RunnerLimits {
-    /// Without a line of the log, a tick of the processor or a page of memory while a model is loaded: 2 minutes.
+    /// Without a line of the log, a tick of the processor or a page of memory while a model is loaded, or without an answer and
+    /// any of these later: 2 minutes.
     pub stall: Duration,
     /// For running requests before a model leaves: 10 s.
     pub drain: Duration,

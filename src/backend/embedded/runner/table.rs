@@ -49,6 +49,8 @@ pub struct Ended {
     pub signal: Option<i32>,
     /// What it said last, without paths; at most five lines.
     pub last_lines: Vec<String>,
+    /// It had neither answered nor worked for this long, and was killed for that.
+    pub hung: Option<Duration>,
 }
 
 // === impl Table ===
@@ -141,17 +143,24 @@ impl Table {
 // === impl Ended ===
 
 impl Ended {
-    pub(super) fn new(status: ExitStatus, last_lines: Vec<String>) -> Self {
+    pub(super) fn new(status: ExitStatus, last_lines: Vec<String>, hung: Option<Duration>) -> Self {
         Self {
             time: SystemTime::now(),
             code: status.code(),
             signal: status.signal(),
             last_lines,
+            hung,
         }
     }
 
     /// For callers.
     fn told(&self) -> String {
+        if let Some(hung) = self.hung {
+            return format!(
+                "no answer and no work for {} s, so that it was killed",
+                hung.as_secs_f32()
+            );
+        }
         reason::end_told(self.code, self.signal, &self.last_lines)
     }
 }
