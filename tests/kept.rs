@@ -335,6 +335,50 @@ async fn a_model_is_configured_for_all_entries_of_its_engine() {
     );
 }
 
+/// Each try may cost another model its memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_engine_refuses_is_loaded_later_and_later() {
+    let Some(server) = llama::program("llama-server") else {
+        return;
+    };
+    let home = Home::new();
+    let mut bytes = fs::read(llama::tiny()).unwrap();
+    let at = bytes.windows(5).position(|window| window == b"llama").unwrap();
+    bytes[at + 4] = b'x';
+    let path = home.model("unknown.gguf");
+    fs::write(&path, bytes).unwrap();
+    let argv = [
+        format!("--store={}", home.store("").display()),
+        "--model=unknown".to_owned(),
+        format!("--model-path={}", path.display()),
+        "--level=loaded".to_owned(),
+    ];
+    let entry = json!([{ "name": "one", "framework": "embedded", "backend_argv": argv }]);
+    fs::write(home.path("configs.yaml"), entry.to_string()).unwrap();
+    let scene = Scene::on(home, server).await;
+    let mut tries: Vec<prost_types::Timestamp> = Vec::new();
+    let told = async {
+        let mut looks = interval(Duration::from_millis(20));
+        while tries.len() < 3 {
+            looks.tick().await;
+            let backend = scene.described().await.backends.remove(0);
+            let desired = &backend.desired[0];
+            if let (Some(failure), Some(next)) = (&desired.failure, desired.next_attempt_time) {
+                assert!(failure.message.contains("unknown model architecture"), "{failure:?}");
+                assert_eq!(failure.reason, "MODEL_NOT_LOADABLE");
+                // The backend's own failure is that of its model, once the engine lists it.
+                assert!(backend.failure.is_none_or(|told| told.reason == failure.reason));
+                if tries.last() != Some(&next) {
+                    tries.push(next);
+                }
+            }
+        }
+    };
+    timeout(LONG, told).await.expect("it is tried again and again");
+    let waits: Vec<_> = tries.windows(2).map(|pair| pair[1].seconds - pair[0].seconds).collect();
+    assert!(waits[0] >= 2 && waits[1] > waits[0], "{tries:?}");
+}
+
 /// A `llama-server` that waits at a gate before it begins.
 fn gated(home: &Home, server: &Path) -> (PathBuf, PathBuf) {
     let (gate, script) = (home.path("gate"), home.path("gated"));

@@ -14,6 +14,8 @@ mod bad_safetensors;
 #[allow(dead_code, reason = "the tests of the API use the rest")]
 #[path = "api/calls.rs"]
 mod calls;
+#[path = "ollama_real/configured.rs"]
+mod configured;
 #[path = "ollama_real/creates.rs"]
 mod creates;
 #[path = "ollama_real/full_disk.rs"]

@@ -14,8 +14,9 @@ use model_control::{
     grpc::proto::{
         health::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient},
         v1::{
-            CreateFromPathRequest, DescribeRequest, DescribeResponse, ListRunningRequest, LoadRequest, RunningModel,
-            create_from_path_response::Event, load_response, model_control_client::ModelControlClient,
+            CreateFromPathRequest, DescribeRequest, DescribeResponse, ListRunningRequest, LoadRequest,
+            OperationsCancelRequest, PullRequest, RunningModel, create_from_path_response::Event, load_response,
+            model_control_client::ModelControlClient, operations_client::OperationsClient, pull_response,
         },
     },
 };
@@ -240,6 +241,48 @@ async fn what_runs_goes_on_with_what_it_began_with() {
     };
     let result = timeout(LONG, ended).await.unwrap();
     assert_eq!(result.model.unwrap().name, "large:latest");
+}
+
+/// An entry that is taken out by mistake and put back, while a pull holds its store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_still_being_left_is_taken_back_as_soon_as_it_is_free() {
+    // It takes connections, and says nothing.
+    let registry = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = registry.local_addr().unwrap();
+    let home = Home::new();
+    let mut command = home.command(Path::new(PROGRAM));
+    command.arg(format!("--allow-registry=http://{host}"));
+    let service = Service::start(command);
+    let channel = service.channel().await;
+    let scene = Scene { home, service, channel };
+    let pull = PullRequest {
+        model: format!("{host}/library/m:latest"),
+        insecure: true,
+        ..PullRequest::default()
+    };
+    let mut pulling = scene.client().pull(pull).await.unwrap().into_inner();
+    let first = timeout(LONG, pulling.message()).await.unwrap().unwrap().unwrap();
+    let Some(pull_response::Event::Progress(progress)) = first.event else {
+        panic!("{first:?}");
+    };
+    let mut one = scene.watch("backends/one").await;
+    until(&mut one, SERVING).await;
+    scene.write(&json!([scene.entry("two", &[])]).to_string());
+    scene.hangup();
+    until(&mut one, UNKNOWN).await;
+    scene.write(&json!([scene.one()]).to_string());
+    scene.hangup();
+    let refused = |described: &DescribeResponse| described.configuration.as_ref().unwrap().last_failure.is_some();
+    scene.described(refused).await;
+
+    let mut operations = OperationsClient::new(scene.channel.clone());
+    let cancel = OperationsCancelRequest {
+        operation_id: progress.operation_id,
+    };
+    operations.cancel(cancel).await.unwrap();
+    until(&mut one, SERVING).await;
+    let described = scene.described(|described| !refused(described)).await;
+    assert_eq!(described.backends.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

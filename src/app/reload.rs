@@ -25,7 +25,7 @@ use crate::{
 /// Between two looks at the file.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two tries of a file whose engines could not be set up: a store may still be left by work of before.
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(5);
 
 /// What a reload needs.
 #[derive(Debug)]

@@ -35,11 +35,11 @@ pub struct RunnerArgs {
     #[arg(long, value_name = "FILE", env = "MODEL_CONTROL_ENGINE_KEY_FILE")]
     pub engine_key_file: Option<PathBuf>,
 
-    /// Models in memory at a time, 1 to 64 [default: as many as fit].
+    /// Models in memory at a time, 1 to 64 for each store [default: as many as fit].
     #[arg(long, value_name = "COUNT", env = "MODEL_CONTROL_MAX_LOADED", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub max_loaded: Option<u32>,
 
-    /// Memory for all models together, from 64MiB [default: what the machine and the container have].
+    /// Memory for all models of a store together, from 64MiB [default: what the machine and the container have].
     #[arg(long, value_name = "SIZE", env = "MODEL_CONTROL_MEMORY_LIMIT", value_parser = size(64 << 20, usize::MAX))]
     pub memory_limit: Option<usize>,
 }

@@ -5,11 +5,14 @@
 
 use std::{
     fs,
-    io::{self, BufRead, BufReader, Read as _, Write as _},
+    io::{BufRead, BufReader, Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, sync_channel},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, sync_channel},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -19,6 +22,9 @@ use tonic::transport::Channel;
 
 /// For one line of the log: far more than a start takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Bytes of the log that are kept. The rest is read to its end all the same.
+const MAX_LOG: usize = 1 << 20;
 
 /// A folder with all that a service has: its configuration, store and state.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub(crate) struct Service {
     pub(crate) address: SocketAddr,
     /// What it logged before it listened.
     pub(crate) said: Vec<String>,
+    /// What it logged later.
+    heard: Arc<Mutex<String>>,
 }
 
 // === impl Home ===
@@ -118,11 +126,19 @@ impl Service {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         // Once nobody wants the log, it is read to its end all the same: a full pipe would stop the service.
         let (line_tx, log) = sync_channel(0);
+        let heard = Arc::<Mutex<String>>::default();
+        let late = Arc::clone(&heard);
         let reader = std::thread::spawn(move || {
             let lines = stderr.by_ref().split(b'\n').map_while(Result::ok);
             let told = |line: Vec<u8>| line_tx.send(String::from_utf8_lossy(&line).into_owned());
             lines.map(told).find(Result::is_err);
-            io::copy(&mut stderr, &mut io::sink()).ok();
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                let mut log = late.lock().unwrap();
+                if log.len() < MAX_LOG {
+                    log.push_str(&String::from_utf8_lossy(&line));
+                    log.push('\n');
+                }
+            }
         });
         // The guard exists before anything can fail.
         let mut service = Self {
@@ -130,6 +146,7 @@ impl Service {
             reader: Some(reader),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             said: Vec::new(),
+            heard,
         };
         service.listens(&log);
         service
@@ -164,6 +181,11 @@ impl Service {
     pub(crate) async fn channel(&self) -> Channel {
         let address = format!("http://{}", self.address);
         Channel::from_shared(address).unwrap().connect().await.unwrap()
+    }
+
+    /// Whether it logged these words since it listens.
+    pub(crate) fn heard(&self, words: &str) -> bool {
+        self.heard.lock().unwrap().contains(words)
     }
 
     pub(crate) fn pid(&self) -> u32 {
