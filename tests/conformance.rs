@@ -19,6 +19,8 @@ mod ensure;
 mod faults;
 #[path = "conformance/inference.rs"]
 mod inference;
+#[path = "conformance/kept.rs"]
+mod kept;
 #[path = "conformance/killed.rs"]
 mod killed;
 #[path = "conformance/leave.rs"]
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         ensure::CASES,
         create::CASES,
         life::CASES,
+        kept::CASES,
         push::CASES,
         inference::CASES,
         faults::CASES,
