@@ -195,16 +195,23 @@ async fn a_warm_model_has_answered(ground: Ground) {
 async fn what_is_loaded_is_not_removed_by_chance(ground: Ground) {
     let world = ground.start().await;
     world.create("m", &tiny(0)).await.unwrap();
-    load(&world, model("m")).await.unwrap();
-    let status = delete(&world, of("m")).await.unwrap_err();
-    assert_eq!(
-        calls::told(&status),
-        calls::is(Code::FailedPrecondition, "MODEL_IN_USE")
-    );
+    // In whatever case it is named.
+    let warm = v1::LoadRequest {
+        level: v1::Level::Warm.into(),
+        ..model("M")
+    };
+    load(&world, warm).await.unwrap();
+    for name in ["m", "M"] {
+        let status = delete(&world, of(name)).await.unwrap_err();
+        assert_eq!(
+            calls::told(&status),
+            calls::is(Code::FailedPrecondition, "MODEL_IN_USE")
+        );
+    }
     assert_eq!(running(&world).await.len(), 1);
     let unloading = v1::DeleteRequest {
         unload: true,
-        ..of("m")
+        ..of("M")
     };
     delete(&world, unloading).await.unwrap();
     assert_eq!((world.list().await, running(&world).await), (vec![], vec![]));

@@ -45,6 +45,8 @@ async fn a_killed_engine_is_told_and_touches_no_other() {
     let ended = scene.engine.ended(&name("tiny")).unwrap();
     assert_eq!((ended.code, ended.signal), (None, Some(9)));
     assert!(!ended.last_lines.is_empty());
+    assert_eq!(scene.engine.ended(&name("Tiny")), Some(ended));
+    assert_eq!(scene.engine.death(&name("TINY")).unwrap().in_a_row, 1);
     let error = scene.engine.warm(&spec("tiny"), PATIENCE).await.unwrap_err();
     assert_eq!(error.kind, Kind::Interrupted);
     let endpoint = scene.endpoint("other").await;

@@ -64,6 +64,23 @@ async fn what_is_loaded_answers_and_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_the_same_in_whatever_case_it_is_named() {
+    let Some(settings) = settings() else { return };
+    let scene = Scene::new(settings).await;
+    // The store spells it as it was made; callers need not.
+    scene.load(spec("TINY")).await.unwrap();
+    scene.engine.warm(&spec("Tiny"), PATIENCE).await.unwrap();
+    assert!(!scene.load(spec("tinY:LATEST")).await.unwrap().changed);
+    assert_eq!(scene.processes().len(), 1);
+
+    let left = scene.unload("TINY").await;
+    assert!(left.freed_bytes > 5 << 20, "{left:?}");
+    assert_eq!(left.shared_with, []);
+    assert_eq!(scene.processes(), [0; 0]);
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_loads_of_one_name_are_one_engine() {
     let Some(settings) = settings() else { return };
     let scene = Scene::new(settings).await;

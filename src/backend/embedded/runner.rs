@@ -192,7 +192,7 @@ impl Runner {
         };
         let unloaded = Unloaded {
             freed_bytes: instance.resident(),
-            shared_with: instance.others(&name.canonical()),
+            shared_with: instance.others(name),
         };
         instance.ask(Ask::Drain);
         if left(&instance).await {
@@ -235,7 +235,7 @@ impl Runner {
     }
 
     fn named(&self, name: &ModelName) -> Option<Arc<Instance>> {
-        self.shared.table().named(&name.canonical())
+        self.shared.table().named(name)
     }
 }
 
@@ -255,17 +255,16 @@ async fn join(
     subject: Subject,
     launch: Launch,
 ) -> Result<(Interest, bool), Error> {
-    let canonical = subject.name.canonical();
     loop {
         let in_the_way = {
             let mut table = shared.table();
-            let known = table.named(&canonical);
+            let known = table.named(&subject.name);
             let same = table.same(&subject, &spec.options, &launch);
             let is_same = |one: &Arc<Instance>| same.as_ref().is_some_and(|same| same.number == one.number);
             if let Some(other) = known.filter(|known| !is_same(known)) {
                 other
             } else {
-                table.revived(&canonical);
+                table.revived(&subject.name);
                 let instance = same.unwrap_or_else(|| {
                     let instance = table.add(subject.clone(), launch.clone());
                     // Ends with the instance's process, which outlives what the span is of.

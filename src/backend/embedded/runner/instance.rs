@@ -71,8 +71,7 @@ pub(super) struct Named {
 
 #[derive(Debug)]
 pub(super) struct Live {
-    /// By canonical name.
-    pub(super) names: BTreeMap<String, Named>,
+    pub(super) names: BTreeMap<ModelName, Named>,
     pub(super) pid: Option<u32>,
     pub(super) remote: Option<Remote>,
     endpoint: Option<String>,
@@ -123,7 +122,7 @@ impl Instance {
         };
         {
             let mut live = self.live();
-            live.names.insert(subject.name.canonical(), named);
+            live.names.insert(subject.name.clone(), named);
             live.used = Instant::now();
         }
         self.rearmed.notify_one();
@@ -215,9 +214,9 @@ impl Instance {
     }
 
     /// All names but this.
-    pub(super) fn others(&self, canonical: &str) -> Vec<ModelName> {
+    pub(super) fn others(&self, own: &ModelName) -> Vec<ModelName> {
         let live = self.live();
-        let others = live.names.iter().filter(|(name, _)| *name != canonical);
+        let others = live.names.iter().filter(|(name, _)| *name != own);
         others.map(|(_, named)| named.name.clone()).collect()
     }
 
@@ -245,7 +244,7 @@ impl Instance {
             SystemTime::now().checked_add(left)
         });
         let all = live.names.iter();
-        all.map(|(canonical, named)| Running {
+        all.map(|(own, named)| Running {
             name: named.name.clone(),
             digest: Some(named.digest.clone()),
             size_bytes,
@@ -259,7 +258,7 @@ impl Instance {
             shared_with: live
                 .names
                 .iter()
-                .filter(|(other, _)| *other != canonical)
+                .filter(|(other, _)| *other != own)
                 .map(|(_, other)| other.name.clone())
                 .collect(),
         })

@@ -30,8 +30,7 @@ pub(super) struct Table {
 /// A name whose process ended.
 #[derive(Debug)]
 struct Dead {
-    /// Canonical.
-    name: String,
+    name: ModelName,
     how: Ended,
     in_a_row: u32,
     /// Loaded since then.
@@ -61,18 +60,17 @@ impl Table {
     }
 
     /// The one that has this name, wherever it is on its way.
-    pub(super) fn named(&self, canonical: &str) -> Option<Arc<Instance>> {
-        let has = |instance: &&Arc<Instance>| instance.live().names.contains_key(canonical);
+    pub(super) fn named(&self, name: &ModelName) -> Option<Arc<Instance>> {
+        let has = |instance: &&Arc<Instance>| instance.live().names.contains_key(name);
         self.instances.values().rev().find(has).cloned()
     }
 
     /// One that is alive, of the same files, and runs as is wanted: rather one that has the name already.
     pub(super) fn same(&self, subject: &Subject, asked: &LoadOptions, wanted: &Launch) -> Option<Arc<Instance>> {
-        let canonical = subject.name.canonical();
         let fits = |instance: &&Arc<Instance>| {
             instance.is_alive() && instance.subject.files == subject.files && instance.launch.satisfies(asked, wanted)
         };
-        let foreign = |instance: &&Arc<Instance>| !instance.live().names.contains_key(&canonical);
+        let foreign = |instance: &&Arc<Instance>| !instance.live().names.contains_key(&subject.name);
         self.instances.values().filter(fits).min_by_key(foreign).cloned()
     }
 
@@ -122,21 +120,19 @@ impl Table {
         })
     }
 
-    pub(super) fn revived(&mut self, canonical: &str) {
-        for dead in self.deaths.iter_mut().filter(|dead| dead.name == canonical) {
+    pub(super) fn revived(&mut self, name: &ModelName) {
+        for dead in self.deaths.iter_mut().filter(|dead| dead.name == *name) {
             dead.revived = true;
         }
     }
 
     /// Somebody took it out of memory: what was before is over.
     pub(super) fn forgive(&mut self, name: &ModelName) {
-        let canonical = name.canonical();
-        self.deaths.retain(|dead| dead.name != canonical);
+        self.deaths.retain(|dead| dead.name != *name);
     }
 
     fn dead(&self, name: &ModelName) -> Option<&Dead> {
-        let canonical = name.canonical();
-        self.deaths.iter().find(|dead| dead.name == canonical && !dead.revived)
+        self.deaths.iter().find(|dead| dead.name == *name && !dead.revived)
     }
 }
 
