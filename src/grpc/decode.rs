@@ -182,26 +182,34 @@ pub(super) fn operation_id(text: &str) -> Result<Uuid, Failure> {
 // === impl Violations ===
 
 impl Violations {
-    fn add(&mut self, field: impl Into<String>, description: impl Display) {
+    fn add(&mut self, field: impl Display, description: impl Display) {
         self.only_name = false;
         self.push(field, description);
     }
 
-    fn push(&mut self, field: impl Into<String>, description: impl Display) {
-        let field = field.into();
+    /// A request may have a million faults: texts are made of those only that are kept.
+    fn push(&mut self, field: impl Display, description: impl Display) {
         let failure = match self.failure.take() {
-            None => Failure::new(Reason::RequestInvalid, format!("`{field}` {description}")),
-            Some(mut failure) => {
-                "the request has several faults".clone_into(&mut failure.message);
+            None => {
+                let mut failure = Failure::new(Reason::RequestInvalid, "").violation(field, description);
+                if let Some(first) = failure.violations.first() {
+                    failure.message = format!("`{}` {}", first.field, first.description);
+                }
                 failure
             }
+            Some(mut failure) => {
+                if failure.violations.len() == 1 {
+                    "the request has several faults".clone_into(&mut failure.message);
+                }
+                failure.violation(field, description)
+            }
         };
-        self.failure = Some(failure.violation(field, description));
+        self.failure = Some(failure);
     }
 
     fn backend(&mut self, name: String) -> String {
         if name.len() > MAX_BACKEND {
-            self.add("backend", format!("is longer than {MAX_BACKEND} bytes"));
+            self.add("backend", format_args!("is longer than {MAX_BACKEND} bytes"));
         }
         name
     }
@@ -211,17 +219,16 @@ impl Violations {
             Ok(name) => Some(name),
             Err(error) => {
                 let first = self.failure.is_none();
-                self.push(field, format!("is no model name: {error}"));
+                self.push(field, format_args!("is no model name: {error}"));
                 self.only_name = first;
                 None
             }
         }
     }
 
-    fn path(&mut self, field: impl Into<String>, path: String) -> String {
-        let field = field.into();
+    fn path(&mut self, field: impl Display, path: String) -> String {
         if path.len() > MAX_PATH {
-            self.add(field, format!("is longer than {MAX_PATH} bytes"));
+            self.add(field, format_args!("is longer than {MAX_PATH} bytes"));
         } else if path.contains('\0') {
             self.add(field, "has a NUL byte");
         } else if !path.is_empty() && !path.starts_with('/') {

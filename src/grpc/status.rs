@@ -10,11 +10,9 @@ use crate::model::{Failure, Reason};
 
 const DOMAIN: &str = "modelcontrol.ichat";
 
-/// Clients refuse large trailers: so many violations are told, and how many more there are.
-const MAX_VIOLATIONS: usize = 16;
 /// Encoded bytes of all details.
 const MAX_DETAILS: usize = 4096;
-/// Bytes of one value in the metadata, and of one violation.
+/// Bytes of one value in the metadata.
 const MAX_VALUE: usize = 256;
 
 /// The code of a reason. Ask of each: what do caller, operator and maintainer do next? Only UNAVAILABLE is retried unasked.
@@ -66,7 +64,7 @@ pub(super) fn of(failure: &Failure) -> Status {
     }
     match code {
         Code::NotFound | Code::AlreadyExists => resource(&mut details, failure),
-        _ => violations(&mut details, failure, code, MAX_VIOLATIONS),
+        _ => violations(&mut details, failure, code, Failure::MAX_VIOLATIONS),
     }
     let status = Status::with_error_details(code, failure.message.clone(), details.clone());
     if status.details().len() <= MAX_DETAILS {
@@ -163,10 +161,11 @@ fn violations(details: &mut ErrorDetails, failure: &Failure, code: Code, limit: 
     let mut told: Vec<(String, String)> = all
         .iter()
         .take(limit)
-        .map(|violation| (cut(&violation.field), cut(&violation.description)))
+        .map(|violation| (violation.field.clone(), violation.description.clone()))
         .collect();
-    if all.len() > limit {
-        told.push((String::new(), format!("and {} more", all.len() - limit)));
+    let more = (all.len() - told.len()).saturating_add(failure.more);
+    if more > 0 {
+        told.push((String::new(), format!("and {more} more")));
     }
     match code {
         Code::InvalidArgument => {

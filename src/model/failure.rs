@@ -11,6 +11,8 @@ use super::Capability;
 
 /// Bytes of a message that leaves us; clients refuse large trailers.
 const MAX_MESSAGE: usize = 1024;
+/// Bytes of one text in a list that leaves us.
+const MAX_TEXT: usize = 256;
 
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +23,11 @@ pub struct Failure {
     pub message: String,
     /// The variables of the message.
     pub metadata: BTreeMap<String, String>,
-    /// What is wrong with the request, field by field, or with the state of things.
+    /// What is wrong with the request, field by field, or with the state of things. At most [`MAX_VIOLATIONS`](Self::MAX_VIOLATIONS).
     pub violations: Vec<Violation>,
+    /// Further things that are wrong, which are not told of.
+    #[serde(default)]
+    pub more: usize,
     /// How long a caller should wait before it tries again, where a retry can help.
     pub retry_after: Option<Duration>,
 }
@@ -30,9 +35,9 @@ pub struct Failure {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
-    /// The request's field, `import_options.messages[2].role`, or the thing whose state is wrong.
+    /// The request's field, `import_options.messages[2].role`, or the thing whose state is wrong. At most 256 bytes.
     pub field: String,
-    /// What is wrong with it.
+    /// What is wrong with it. At most 256 bytes.
     pub description: String,
 }
 
@@ -145,19 +150,17 @@ reasons! {
 // === impl Failure ===
 
 impl Failure {
+    /// Violations that are kept: who mends so many asks again anyway, and clients refuse large trailers.
+    pub const MAX_VIOLATIONS: usize = 16;
+
     /// A failure with its message, cut to what may leave.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.len() > MAX_MESSAGE {
-            let end = message.floor_char_boundary(MAX_MESSAGE - '…'.len_utf8());
-            message.truncate(end);
-            message.push('…');
-        }
         Self {
             reason,
-            message,
+            message: cut(message.into(), MAX_MESSAGE),
             metadata: BTreeMap::new(),
             violations: Vec::new(),
+            more: 0,
             retry_after: None,
         }
     }
@@ -169,13 +172,17 @@ impl Failure {
         self
     }
 
-    /// With one more thing that is wrong.
+    /// With one more thing that is wrong. Of those that are not kept no text is made.
     #[must_use]
-    pub fn violation(mut self, field: impl Into<String>, description: impl fmt::Display) -> Self {
-        self.violations.push(Violation {
-            field: field.into(),
-            description: description.to_string(),
-        });
+    pub fn violation(mut self, field: impl fmt::Display, description: impl fmt::Display) -> Self {
+        if self.violations.len() < Self::MAX_VIOLATIONS {
+            self.violations.push(Violation {
+                field: cut(field.to_string(), MAX_TEXT),
+                description: cut(description.to_string(), MAX_TEXT),
+            });
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
         self
     }
 
@@ -195,9 +202,34 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Cuts a text between characters, and shows that it did.
+fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes - '…'.len_utf8()));
+        text.push('…');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_violations_are_kept_and_the_others_counted() {
+        let mut failure = Failure::new(Reason::RequestInvalid, "m");
+        for n in 0..100 {
+            failure = failure.violation(format_args!("f{n}"), "é".repeat(1000));
+        }
+        assert_eq!((failure.violations.len(), failure.more), (16, 84));
+        assert_eq!(failure.violations[15].field, "f15");
+        let longest = failure.violations.iter().map(|one| one.description.len()).max();
+        assert!(longest <= Some(256), "{longest:?}");
+        // Of a version that did not count.
+        let mut json = serde_json::to_value(&failure).unwrap();
+        json.as_object_mut().unwrap().remove("more");
+        assert_eq!(serde_json::from_value::<Failure>(json).unwrap().more, 0);
+    }
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
