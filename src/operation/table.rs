@@ -33,7 +33,10 @@ struct Inner<W: Work> {
 }
 
 pub(super) struct Table<W: Work> {
+    /// By each key that one works on or holds.
     pub(super) running: HashMap<W::Key, Running<W>>,
+    /// Operations that run, whatever they hold.
+    pub(super) count: usize,
     /// Running and remembered ones. Ordered by age, for ids of version 7 are.
     pub(super) by_id: BTreeMap<Uuid, Arc<Record<W>>>,
     /// Oldest end first.
@@ -72,6 +75,7 @@ impl<W: Work> Operations<W> {
     fn with(limits: Limits, journal: Option<Journal>) -> Self {
         let table = Table {
             running: HashMap::new(),
+            count: 0,
             by_id: BTreeMap::new(),
             ended: VecDeque::new(),
             draining: false,
@@ -219,6 +223,7 @@ impl<W: Work> Operations<W> {
     /// Moves an operation from the running to the remembered ones.
     pub(super) fn retire(&self, record: &Record<W>) {
         let mut table = self.lock();
+        table.count = table.count.saturating_sub(1);
         for key in record.keys() {
             let own = |running: &Running<W>| running.record.id == record.id;
             if table.running.get(key).is_some_and(own) {
@@ -239,7 +244,7 @@ impl<W: Work> Operations<W> {
                 return running.in_the_way();
             }
         }
-        let count = table.running.len();
+        let count = table.count;
         let Some(running) = table.running.get_mut(&order.key) else {
             let limit = self.inner.limits.running;
             return if count < limit {
@@ -308,6 +313,7 @@ impl<W: Work> Operations<W> {
             };
             table.running.insert(key.clone(), running);
         }
+        table.count += 1;
         table.by_id.insert(record.id, Arc::clone(record));
         let job = job(Reporter::new(Arc::clone(record)));
         let driven = driver::drive(self.clone(), Arc::clone(record), job);

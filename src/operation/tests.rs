@@ -287,6 +287,20 @@ async fn the_table_is_bounded_and_ended_ones_go_oldest_first() {
         .join_or_start(order("e", OnDisconnect::Keep), until(&release))
         .await;
     assert_eq!(refused.unwrap_err(), Refused::TooMany { limit: 4 });
+    // What one holds is no operation of its own.
+    let other = self::operations();
+    for (key, held) in [("a", "b"), ("c", "d"), ("e", "f"), ("g", "h")] {
+        let holding = Order {
+            held: vec![held],
+            ..order(key, OnDisconnect::Keep)
+        };
+        running.push(other.join_or_start(holding, until(&release)).await.unwrap());
+    }
+    let fifth = other.join_or_start(order("i", OnDisconnect::Keep), until(&release));
+    assert_eq!(fifth.await.unwrap_err(), Refused::TooMany { limit: 4 });
+    for subscription in running.split_off(4) {
+        other.cancel(subscription.id()).await.unwrap();
+    }
     for _ in 0..4 {
         release.notify_one();
         tokio::task::yield_now().await;
