@@ -2,6 +2,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    iter, panic,
     sync::{Arc, PoisonError, atomic::Ordering},
     thread,
     time::{Instant, SystemTime},
@@ -150,10 +151,10 @@ impl<W: Work> Operations<W> {
 
     async fn take_in(&self, held: Held) -> Vec<Left<W>> {
         let (broken, newer) = (held.broken, held.newer);
-        let start = Instant::now();
+        let (start, count) = (Instant::now(), held.records().count());
         let read = tokio::task::spawn_blocking(move || decode::<W>(&held)).await;
         let (mut ended, mut left, mut unreadable) = (Vec::new(), Vec::new(), 0);
-        for stored in read.unwrap_or_default() {
+        for stored in read.unwrap_or_else(|_broken| skipped(count)) {
             match stored {
                 Stored::Ended(record) => ended.push(*record),
                 Stored::Begun(begun) => left.push(*begun),
@@ -207,18 +208,30 @@ fn decode<W: Work>(held: &Held) -> Vec<Stored<W>> {
     thread::scope(|scope| {
         let readers: Vec<_> = records
             .chunks(share)
-            .map(|records| scope.spawn(|| records.iter().map(Stored::of).collect::<Vec<_>>()))
+            .map(|records| {
+                let read = || records.iter().map(Stored::read).collect::<Vec<_>>();
+                (records.len(), scope.spawn(read))
+            })
             .collect();
         readers
             .into_iter()
-            .flat_map(|reader| reader.join().unwrap_or_default())
+            .flat_map(|(count, reader)| reader.join().unwrap_or_else(|_broken| skipped(count)))
             .collect()
     })
+}
+
+fn skipped<W: Work>(count: usize) -> Vec<Stored<W>> {
+    iter::repeat_with(|| Stored::Unreadable).take(count).collect()
 }
 
 // === impl Stored ===
 
 impl<W: Work> Stored<W> {
+    /// One that breaks its reader, by a fault of ours, costs itself and none of the others.
+    fn read(record: &(Kind, Uuid, &[u8])) -> Self {
+        panic::catch_unwind(|| Self::of(record)).unwrap_or(Self::Unreadable)
+    }
+
     fn of(&(kind, id, payload): &(Kind, Uuid, &[u8])) -> Self {
         let read = match kind {
             Kind::Begun => serde_json::from_slice::<StoredBegun<W>>(payload).map(|begun| {
@@ -237,7 +250,7 @@ impl<W: Work> Stored<W> {
                     time: stored.time,
                     result: stored.result,
                     cancelled: stored.cancelled,
-                    continues: stored.continues,
+                            continues: stored.continues,
                 };
                 let record = Record::ended(id, stored.label, stored.create_time, stored.progress, ended);
                 Self::Ended(Box::new(record))

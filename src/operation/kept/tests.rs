@@ -7,10 +7,16 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use super::*;
-use crate::operation::{Limits, Meeting, OnDisconnect, Refused, Subscription, Why};
+use crate::operation::{
+    Limits, Meeting, OnDisconnect, Refused, Subscription, Why,
+    journal::{Bounds, Journal},
+};
 
 #[derive(Debug)]
 struct Sum;
+
+/// What cannot be read without a panic.
+const POISON: u64 = 666;
 
 /// What is to be reached, by all that joined.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +57,9 @@ impl Serialize for Goal {
 
 impl<'de> Deserialize<'de> for Goal {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        u64::deserialize(deserializer).map(goal)
+        let reach = u64::deserialize(deserializer)?;
+        assert_ne!(reach, POISON, "on purpose");
+        Ok(goal(reach))
     }
 }
 
@@ -72,13 +80,14 @@ fn order(key: &str, reach: u64, on_disconnect: OnDisconnect) -> Order<Sum> {
     }
 }
 
+const LIMITS: Limits = Limits {
+    running: 10,
+    ended: 10,
+    ended_for: Duration::from_hours(1),
+};
+
 async fn open(folder: &Path) -> (Operations<Sum>, Vec<Left<Sum>>) {
-    let limits = Limits {
-        running: 10,
-        ended: 10,
-        ended_for: Duration::from_hours(1),
-    };
-    let (operations, opening) = Operations::recorded(limits, folder);
+    let (operations, opening) = Operations::recorded(LIMITS, folder);
     let (left, later) = operations.restore(opening).await;
     assert!(later.is_none());
     (operations, left)
@@ -251,4 +260,28 @@ async fn what_is_given_up_stays_so_and_what_is_too_long_is_told() {
     );
     assert!(operations.get(long.id()).is_none());
     assert!(view.create_time < SystemTime::now());
+}
+
+#[tokio::test]
+async fn a_record_that_breaks_its_reader_costs_itself_and_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let never = Arc::new(Notify::new());
+    let (operations, _) = open(folder.path()).await;
+    for (key, reach) in [("a", 1), ("b", POISON), ("c", 2)] {
+        start(&operations, order(key, reach, OnDisconnect::Keep), &never)
+            .await
+            .unwrap();
+    }
+    killed(operations).await;
+    let (_journal, opening) = Journal::open(folder.path(), Bounds::new(&LIMITS));
+    let held = opening.first.await.unwrap().unwrap();
+    let (mut left, mut unreadable) = (Vec::new(), 0);
+    for stored in decode::<Sum>(&held) {
+        match stored {
+            Stored::Begun(begun) => left.push(begun.label),
+            Stored::Unreadable => unreadable += 1,
+            Stored::Ended(_) => panic!("none has ended"),
+        }
+    }
+    assert_eq!((left, unreadable), (vec!["a".to_owned(), "c".to_owned()], 1));
 }
