@@ -62,6 +62,11 @@ impl Manager {
 
     fn take_up(&self, left: Vec<Left<ModelWork>>) {
         for mut left in left {
+            if self.operations().is_draining() {
+                // They have not ended: the next start takes them up.
+                tracing::info!(operation.id = %left.id, "an operation is left to the next start: this one ends");
+                continue;
+            }
             let taken = self.again(&mut left).and_then(|again| {
                 let begun = self.begin_again(&left, again);
                 let busy = || error::interrupted(left.id, &left.label, "other work on the model is running: ask again");
@@ -78,6 +83,10 @@ impl Manager {
                 );
                 continue;
             };
+            if self.operations().is_draining() {
+                // Why it was refused.
+                continue;
+            }
             tracing::warn!(
                 operation.id = %left.id,
                 operation.kind = left.label.kind.as_str(),

@@ -1,7 +1,14 @@
 //! The service ends, whoever is connected.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use model_control::{
+    engines::Setup,
+    manager::{Manager, request},
+    model::Digest,
+    operation::{self, Limits, OnDisconnect, Opening},
+    source::Roots,
+};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 use super::{calls::*, support::*};
@@ -68,6 +75,68 @@ async fn work_that_shutdown_interrupts_is_told_so() {
         assert_eq!(told(&status), is(Code::Unavailable, "SHUTTING_DOWN"));
         assert!(retry_delay(&status).is_some());
     }
+}
+
+/// A manager that records its operations there, and what the journal held.
+fn manager(engine: &Arc<Scripted>, folder: &Path) -> (Manager, Opening) {
+    let setup = Setup {
+        entries: vec![Arc::new(entry("one", engine.clone()))],
+        digest: Digest::of(b""),
+        load_time: SystemTime::now(),
+    };
+    let limits = Limits {
+        running: 8,
+        ended: 8,
+        ended_for: LONG,
+    };
+    let (operations, opening) = operation::Operations::recorded(limits, folder);
+    let roots = Roots::new(&[]).unwrap();
+    (
+        Manager::new(Arc::new(setup), operations, roots, Arc::default()),
+        opening,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_service_inherits_while_it_drains_is_its_successors() {
+    let engine = Scripted::new();
+    // Two of the first service, and two of the third.
+    let _scripts = [(); 4].map(|()| engine.script(None));
+    let folder = tempfile::tempdir().unwrap();
+    let (first, opening) = manager(&engine, folder.path());
+    soon(first.resume(opening)).await;
+    let mut ids = Vec::new();
+    for model in ["m", "n"] {
+        let request = request::Pull {
+            backend: "one".into(),
+            model: name(model),
+            digest: None,
+            insecure: false,
+            on_disconnect: OnDisconnect::Keep,
+        };
+        ids.push(soon(first.pull(request)).await.unwrap().id());
+    }
+    soon(first.operations().shutdown()).await;
+    soon(first.operations().close_journal()).await;
+
+    // It was told to end before it was the first one's turn to give the journal up.
+    let (second, opening) = manager(&engine, folder.path());
+    second.operations().drain();
+    soon(second.resume(opening)).await;
+    for id in &ids {
+        assert!(second.operations().get(*id).is_none(), "it has no end of its own");
+    }
+    soon(second.operations().shutdown()).await;
+    soon(second.operations().close_journal()).await;
+
+    let (third, opening) = manager(&engine, folder.path());
+    soon(third.resume(opening)).await;
+    for id in ids {
+        let status = third.operations().get(id).unwrap().status;
+        assert!(status.ended.is_none(), "{status:?}");
+    }
+    soon(third.operations().shutdown()).await;
+    soon(third.operations().close_journal()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
