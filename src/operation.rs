@@ -165,6 +165,8 @@ pub struct Ended<W: Work> {
     pub result: Result<W::Outcome, W::Failure>,
     /// It was stopped.
     pub cancelled: bool,
+    /// It was stopped because the service ends, which is no end of the work: a successor may take it up under the same id.
+    pub suspended: bool,
     /// It was stopped, but this goes on.
     pub continues: Option<String>,
 }
@@ -334,6 +336,7 @@ impl<W: Work> fmt::Debug for Ended<W> {
         f.debug_struct("Ended")
             .field("time", &self.time)
             .field("cancelled", &self.cancelled)
+            .field("suspended", &self.suspended)
             .finish_non_exhaustive()
     }
 }

@@ -123,7 +123,7 @@ async fn next(mut watching: Watching) -> Option<(Result<v1::OperationsWatchRespo
     }
     let event = match watching.pace.next().await {
         Told::Progress(snapshot) => Ok(Event::Progress(encode::progress(watching.view.id, &snapshot, true))),
-        Told::Ended(ended) if stream::suspended(&ended) => {
+        Told::Ended(ended) if ended.suspended => {
             watching.ended = true;
             Err(status::shutting_down())
         }

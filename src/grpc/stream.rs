@@ -145,12 +145,6 @@ async fn next<T: Follow>(stage: Stage) -> Option<(Result<T, Status>, Stage)> {
     Some(following.next().await)
 }
 
-/// Stopped because the service ends, which is no end of the work: a successor may take it up under the same id.
-pub(super) fn suspended(ended: &ModelEnded) -> bool {
-    let interrupted = |failure: &Failure| failure.reason == Reason::Interrupted;
-    ended.cancelled && ended.result.as_ref().is_err_and(interrupted)
-}
-
 /// The status of an operation that vanished.
 pub(super) fn gone(id: Uuid) -> Status {
     let message = format!("operation {id} broke off by a fault of this service");
@@ -185,7 +179,7 @@ impl Following {
                     Ok(T::result(&self.backend, outcome))
                 }
                 // Its callers are told that the service ends, whichever they hear of first.
-                Err(failure) if suspended(&ended) => {
+                Err(failure) if ended.suspended => {
                     self.audit.end(Some(failure));
                     Err(status::shutting_down())
                 }

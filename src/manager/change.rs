@@ -143,6 +143,9 @@ async fn ended(mut following: ModelSubscription) -> Result<Changed, Failure> {
         Err(_) => None,
     };
     let ended = ended.ok_or_else(|| Manager::operation_not_found(id))?;
+    if ended.suspended {
+        return Err(error::refused(Refused::ShuttingDown));
+    }
     let outcome = ended
         .result
         .clone()

@@ -77,13 +77,13 @@ impl<W: Work> Registered<W> {
     /// The end, and what the journal is told of it: nothing when the successor is to take the operation up.
     fn decide(&self, end: End<W>) -> (Arc<Ended<W>>, Option<Line>) {
         let record = &self.record;
-        let mut stays = false;
+        let mut suspended = false;
         let (result, cancelled, continues) = match end {
             End::Done(outcome) => (Ok(outcome), false, None),
             End::Failed(failure) => (Err(failure), false, None),
             End::Stopped { continues } => {
                 let why = record.stop.why().unwrap_or(Why::ShuttingDown);
-                stays = why == Why::ShuttingDown;
+                suspended = why == Why::ShuttingDown;
                 (Err(W::stopped(record.id, why)), true, continues)
             }
         };
@@ -91,9 +91,10 @@ impl<W: Work> Registered<W> {
             time: SystemTime::now(),
             result,
             cancelled,
+            suspended,
             continues,
         });
-        let recorded = !stays && self.operations.journal().is_some();
+        let recorded = !suspended && self.operations.journal().is_some();
         let line = recorded.then(|| record.line_of(&record.progress(), &ended));
         (ended, line.flatten())
     }

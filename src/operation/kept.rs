@@ -123,6 +123,7 @@ impl<W: Work> Operations<W> {
             time: SystemTime::now(),
             result: Err(failure),
             cancelled: false,
+            suspended: false,
             continues: None,
         };
         let record = Record::ended(left.id, left.label, left.create_time, progress, ended);
@@ -250,7 +251,8 @@ impl<W: Work> Stored<W> {
                     time: stored.time,
                     result: stored.result,
                     cancelled: stored.cancelled,
-                            continues: stored.continues,
+                    suspended: false,
+                    continues: stored.continues,
                 };
                 let record = Record::ended(id, stored.label, stored.create_time, stored.progress, ended);
                 Self::Ended(Box::new(record))

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use model_control::{
     engines::Setup,
     manager::{Manager, request},
-    model::Digest,
+    model::{Capability, Digest},
     operation::{self, Limits, OnDisconnect, Opening},
     source::Roots,
 };
@@ -75,6 +75,40 @@ async fn work_that_shutdown_interrupts_is_told_so() {
         assert_eq!(told(&status), is(Code::Unavailable, "SHUTTING_DOWN"));
         assert!(retry_delay(&status).is_some());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_shutdown_interrupts_is_told_so() {
+    let engine = Scripted::new();
+    engine.set_capabilities([Capability::Unload]);
+    engine.put(&name("m"), "content");
+    let service = Service::start(engine.clone(), None).await;
+    let (mut client, mut operations) = (service.client().await, service.operations().await);
+    engine.set_silent(true);
+    let request = v1::UnloadRequest {
+        model: "m".into(),
+        ..Default::default()
+    };
+    let unloading = tokio::spawn(async move { soon(client.unload(request)).await });
+    let running = v1::OperationsListRequest {
+        state: v1::operation::State::Running.into(),
+        ..Default::default()
+    };
+    soon(async {
+        while operations
+            .list(running.clone())
+            .await
+            .unwrap()
+            .into_inner()
+            .operations
+            .is_empty()
+        {}
+    })
+    .await;
+    service.stop().await;
+    let status = unloading.await.unwrap().unwrap_err();
+    assert_eq!(told(&status), is(Code::Unavailable, "SHUTTING_DOWN"));
+    assert!(retry_delay(&status).is_some());
 }
 
 /// A manager that records its operations there, and what the journal held.

@@ -17,6 +17,7 @@ fn ended(snapshot: &Snapshot) -> ModelStatus {
         time: SystemTime::now(),
         result: Err(failure),
         cancelled: false,
+        suspended: false,
         continues: None,
     };
     ModelStatus {
