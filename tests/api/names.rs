@@ -205,9 +205,12 @@ async fn long_bad_input_gets_a_short_answer() {
             }),
             ..create("m", &good)
         };
-        scene
-            .refused(key(&long(text, 50_000)), Code::InvalidArgument, "MODEL_FILE_INVALID")
-            .await;
+        // A key that no model has, and one that is none.
+        for (bytes, reason) in [(250, "MODEL_FILE_INVALID"), (50_000, "REQUEST_INVALID")] {
+            scene
+                .refused(key(&long(text, bytes)), Code::InvalidArgument, reason)
+                .await;
+        }
         let request = create(&long(text, 50_000), &good);
         scene
             .refused(request, Code::InvalidArgument, "MODEL_NAME_INVALID")
