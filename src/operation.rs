@@ -37,7 +37,13 @@ mod report;
 mod subscription;
 mod table;
 
-pub use self::{journal::Opening, kept::Later, report::Reporter, subscription::Subscription, table::Operations};
+pub use self::{
+    journal::Opening,
+    kept::Later,
+    report::Reporter,
+    subscription::{Subscription, Watcher},
+    table::Operations,
+};
 
 /// The types of one kind of work.
 pub trait Work: Send + Sync + Sized + 'static {
@@ -141,8 +147,8 @@ pub struct View<W: Work> {
     pub label: W::Label,
     /// When it was registered.
     pub create_time: SystemTime,
-    /// Callers that follow it now.
-    pub subscribers: usize,
+    /// Those who follow it now: callers, and who only watches.
+    pub followers: usize,
     /// Where it is.
     pub status: Status<W>,
 }
@@ -233,6 +239,8 @@ struct Record<W: Work> {
     stop: report::Stop,
     /// For those who join.
     link: Link,
+    /// Each watcher has a share of it. A number of its own would have to be told of each that goes.
+    watchers: Arc<()>,
 }
 
 /// What an operation needs while it runs.
@@ -318,7 +326,12 @@ impl<W: Work> Record<W> {
             status: watch::Sender::new(status),
             stop: report::Stop::default(),
             link,
+            watchers: Arc::default(),
         }
+    }
+
+    fn watchers(&self) -> usize {
+        Arc::strong_count(&self.watchers) - 1
     }
 
     fn keys(&self) -> impl Iterator<Item = &W::Key> {

@@ -172,7 +172,7 @@ pub(super) fn operation(view: &ModelView) -> v1::Operation {
         canonical_name: label.name.canonical(),
         state: state(status).into(),
         progress: Some(progress(view.id, &status.progress, false)),
-        subscriber_count: i32::try_from(view.subscribers).unwrap_or(i32::MAX),
+        subscriber_count: i32::try_from(view.followers).unwrap_or(i32::MAX),
         create_time: Some(timestamp(view.create_time)),
         end_time: ended.map(|ended| timestamp(ended.time)),
         continues: ended.and_then(|ended| ended.continues.clone()).unwrap_or_default(),

@@ -11,7 +11,10 @@ use super::{
     status,
     stream::{self, Pace, Responses, Told},
 };
-use crate::manager::{Manager, ModelView};
+use crate::{
+    manager::{Manager, ModelView},
+    operation::Watcher,
+};
 
 /// The service.
 #[derive(Debug)]
@@ -19,11 +22,12 @@ pub(super) struct Service {
     manager: Manager,
 }
 
-/// One watcher. It counts neither as a caller that keeps the work nor as one that would cancel it.
+/// One watcher. It is told of among those who follow, and neither keeps the work nor would cancel it.
 struct Watching {
     /// As it was when the watch began; its status is brought up to date for the end.
     view: ModelView,
     pace: Pace,
+    _watcher: Watcher,
     ended: bool,
 }
 
@@ -85,11 +89,12 @@ impl Operations for Service {
     async fn watch(&self, request: Request<v1::OperationsWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let request = request.into_inner();
         let id = decode::operation_id(&request.operation_id).map_err(|failure| status::of(&failure))?;
-        let (view, status) = self.manager.operations().watch(id).ok_or_else(|| not_found(id))?;
+        let (view, status, watcher) = self.manager.operations().watch(id).ok_or_else(|| not_found(id))?;
         let after = u64::try_from(request.after_sequence).ok().filter(|after| *after > 0);
         let watching = Watching {
             view,
             pace: Pace::new(status, after),
+            _watcher: watcher,
             ended: false,
         };
         Ok(Response::new(futures::stream::unfold(watching, next).boxed()))
@@ -130,7 +135,7 @@ async fn next(mut watching: Watching) -> Option<(Result<v1::OperationsWatchRespo
         Told::Ended(_) => {
             watching.ended = true;
             watching.view.status = watching.pace.status();
-            watching.view.subscribers = 0;
+            watching.view.followers = 0;
             Ok(Event::Operation(encode::operation(&watching.view)))
         }
         Told::Gone => {

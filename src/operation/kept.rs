@@ -281,6 +281,7 @@ impl<W: Work> Record<W> {
             status: watch::Sender::new(status),
             stop: Stop::default(),
             link: Link::default(),
+            watchers: Arc::default(),
         }
     }
 

@@ -1,9 +1,11 @@
-//! A caller's place at an operation.
+//! A caller's place at an operation, and a watcher's.
+
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Operations, Status, Work};
+use super::{Operations, Record, Status, Work};
 
 /// A caller that follows an operation. Dropping it is leaving; what that does was said when it came.
 pub struct Subscription<W: Work> {
@@ -12,6 +14,12 @@ pub struct Subscription<W: Work> {
     key: W::Key,
     joined: bool,
     status: watch::Receiver<Status<W>>,
+}
+
+/// Somebody who follows an operation and has no say in what becomes of it: counted while this is there.
+#[derive(Debug)]
+pub struct Watcher {
+    _counted: Arc<()>,
 }
 
 // === impl Subscription ===
@@ -61,5 +69,15 @@ impl<W: Work> std::fmt::Debug for Subscription<W> {
             .field("id", &self.id)
             .field("joined", &self.joined)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Watcher ===
+
+impl Watcher {
+    pub(super) fn of<W: Work>(record: &Record<W>) -> Self {
+        Self {
+            _counted: Arc::clone(&record.watchers),
+        }
     }
 }

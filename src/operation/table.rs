@@ -14,8 +14,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    End, Limits, Meeting, OnDisconnect, Opening, Order, Record, Refused, Reporter, Status, Subscription, View, Why,
-    Work, driver,
+    End, Limits, Meeting, OnDisconnect, Opening, Order, Record, Refused, Reporter, Status, Subscription, View, Watcher,
+    Why, Work, driver,
     journal::{Bounds, Journal},
 };
 use crate::telemetry::trace::Link;
@@ -154,13 +154,14 @@ impl<W: Work> Operations<W> {
             .collect()
     }
 
-    /// Follows an operation without being counted as its caller. The view is what it is now, and stays the follower's when
+    /// Follows an operation without a say in what becomes of it. The view is what it is now, and stays the follower's when
     /// the operation is forgotten meanwhile.
-    pub fn watch(&self, id: Uuid) -> Option<(View<W>, watch::Receiver<Status<W>>)> {
+    pub fn watch(&self, id: Uuid) -> Option<(View<W>, watch::Receiver<Status<W>>, Watcher)> {
         let mut table = self.lock();
         self.forget_old(&mut table);
         let record = table.by_id.get(&id)?;
-        Some((table.view(record), record.status.subscribe()))
+        let watcher = Watcher::of(record);
+        Some((table.view(record), record.status.subscribe(), watcher))
     }
 
     /// Tells an operation to stop, for all its callers, and waits until it has. One that has ended stays as it is.
@@ -400,7 +401,7 @@ impl<W: Work> Table<W> {
             id: record.id,
             label: record.label.clone(),
             create_time: record.create_time,
-            subscribers: running.map_or(0, |running| running.subscribers),
+            followers: running.map_or(0, |running| running.subscribers + record.watchers()),
             status: record.status.borrow().clone(),
         }
     }

@@ -119,7 +119,12 @@ async fn a_thousand_callers_are_one_job() {
         );
     }
     assert_eq!(callers.iter().filter(|caller| caller.joined()).count(), 999);
-    assert_eq!(operations.get(callers[0].id()).unwrap().subscribers, 1000);
+    let followers = || operations.get(callers[0].id()).unwrap().followers;
+    assert_eq!(followers(), 1000);
+    let (_, _, watcher) = operations.watch(callers[0].id()).unwrap();
+    assert_eq!(followers(), 1001, "who watches is told of too");
+    drop(watcher);
+    assert_eq!(followers(), 1000);
     release.notify_one();
     for caller in &mut callers {
         assert_eq!(end(caller).await, Ok(7));
@@ -133,7 +138,8 @@ async fn the_last_to_leave_cancels_when_all_asked_for_it() {
     let release = Arc::new(Notify::new());
     let first = start(&operations, "a", OnDisconnect::Cancel, &release).await;
     let second = start(&operations, "a", OnDisconnect::Cancel, &release).await;
-    let mut watcher = operations.watch(first.id()).unwrap().1;
+    // Who watches does not hold it.
+    let (_, mut watcher, _watching) = operations.watch(first.id()).unwrap();
     drop(first);
     assert!(operations.get(second.id()).unwrap().status.ended.is_none());
     drop(second);

@@ -206,9 +206,17 @@ async fn a_watcher_keeps_nothing_and_cancels_nothing() {
     assert!(soon(gone.message()).await.unwrap().is_some());
     drop(gone);
     let watching = watch(&mut operations, &id).await.unwrap();
-    let now = get(&mut operations, &id).await.unwrap();
-    assert_eq!(now.state(), v1::operation::State::Running);
-    assert_eq!(now.subscriber_count, 1, "a watcher is no caller");
+    // Both are told of, once the one that has gone is noticed to have.
+    let mut counts = vec![];
+    soon(async {
+        while counts.last() != Some(&2) {
+            let now = get(&mut operations, &id).await.unwrap();
+            assert_eq!(now.state(), v1::operation::State::Running);
+            assert!([2, 3].contains(&now.subscriber_count), "{}", now.subscriber_count);
+            counts.push(now.subscriber_count);
+        }
+    })
+    .await;
     // The last caller leaves; the watcher does not hold the work.
     drop(stream);
     soon(script.cancelled()).await;
