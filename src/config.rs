@@ -47,7 +47,7 @@ pub use self::{
     args::{LogFormat, Origin, Origins, ServeArgs},
     check::warnings,
     host::Host,
-    load::{Folders, Source, load},
+    load::{Folders, Source, load, model_roots},
     print::print,
     problem::{Errors, Problem},
     registries::{Registries, RegistryHost},

@@ -216,3 +216,38 @@ fn the_file_in_the_working_folder_is_read_and_a_variable_may_name_another() {
     let text = run(folder.path(), &[("MODEL_CONTROL_CONFIG", "none.yaml")], &[]);
     assert!(text.contains("ERRORS\nnone.yaml: could not be read: "), "{text}");
 }
+
+/// The program itself, with nobody's environment.
+fn program(folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_model-control"));
+    command.args(words).current_dir(folder).env_clear().env("HOME", folder);
+    command
+}
+
+#[test]
+fn a_root_that_is_no_folder_is_told_with_all_else_that_is_wrong() {
+    let folder = folder();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let flags = [
+        "--model-root=/nowhere/at/all",
+        "--model-root=file",
+        "--model-root=.",
+        "--metrics-listen=127.0.0.1:50051",
+    ];
+    for words in [&["config", "check"][..], &["config", "print"], &["serve"]] {
+        let output = program(folder.path(), words).args(flags).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+        for wrong in [
+            "--model-root /nowhere/at/all: is no folder that can be opened: No such file",
+            "/file: is no folder that can be opened: Not a directory",
+            "--metrics-listen is the same address",
+        ] {
+            assert!(said.contains(wrong), "{words:?}: {said}");
+        }
+        assert_eq!(said.matches("is no folder").count(), 2, "{words:?}: {said}");
+    }
+    let root = ["config", "check", "--model-root=."];
+    let output = program(folder.path(), &root).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}

@@ -1,6 +1,12 @@
 //! The server's words of the program: from flags to exit codes.
 
-use std::{future::Future, io::Write as _, process::ExitCode, sync::Arc};
+use std::{
+    future::Future,
+    io::Write as _,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -11,6 +17,7 @@ use super::App;
 use crate::{
     config::{self, Config, Errors, Folders, LogFormat, Problem, ServeArgs, Source},
     grpc::{Credentials, UnusableFiles},
+    source::{RootError, Roots},
     telemetry::{self, Chain, Format},
 };
 
@@ -164,10 +171,15 @@ fn end_now() {
 fn load(args: &ServeArgs) -> Result<(Source, Config), ExitCode> {
     let folders = Folders::of_user().map_err(|error| fail(FAILED, &Chain(&error)))?;
     // Before the rest, and told together with it.
-    let unusable = match Credentials::load(&config::access(args, &folders)) {
-        Ok(_) => Vec::new(),
-        Err(UnusableFiles(files)) => files,
-    };
+    let mut unusable = unusable_roots(&config::model_roots(args, &folders));
+    if let Err(UnusableFiles(files)) = Credentials::load(&config::access(args, &folders)) {
+        unusable.extend(files.into_iter().map(|unusable| Problem {
+            file: Some(unusable.file),
+            line: None,
+            entry: unusable.entry,
+            message: unusable.message,
+        }));
+    }
     let source = Source {
         args: args.clone(),
         folders,
@@ -178,13 +190,26 @@ fn load(args: &ServeArgs) -> Result<(Source, Config), ExitCode> {
         return Ok((source, config));
     }
     let mut problems = loaded.err().map_or_else(Vec::new, |errors| errors.0);
-    problems.extend(unusable.into_iter().map(|unusable| Problem {
-        file: Some(unusable.file),
-        line: None,
-        entry: unusable.entry,
-        message: unusable.message,
-    }));
+    problems.extend(unusable);
     Err(fail(USAGE, &Errors(problems)))
+}
+
+/// Which model roots the service could not open, and would not start with.
+fn unusable_roots(roots: &[PathBuf]) -> Vec<Problem> {
+    let opened = roots
+        .iter()
+        .map(|root| Roots::new(std::slice::from_ref(root)).map(drop));
+    let problem = |error: RootError| Problem {
+        file: None,
+        line: None,
+        entry: None,
+        message: format!(
+            "--model-root {}: is no folder that can be opened: {}",
+            error.path.display(),
+            error.source
+        ),
+    };
+    opened.filter_map(Result::err).map(problem).collect()
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

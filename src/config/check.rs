@@ -21,11 +21,6 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
-    for root in &config.server.model_roots {
-        if !root.is_dir() {
-            warnings.push(format!("--model-root {}: is no folder", root.display()));
-        }
-    }
     for entry in &config.entries {
         let mut warn = |message: String| warnings.push(format!("entry `{}`: {message}", entry.name));
         if let Framework::Unsupported(framework) = &entry.framework {

@@ -135,7 +135,7 @@ fn server(args: &ServeArgs, folders: &Folders, problems: &mut Vec<Problem>) -> O
         metrics_listen: args.metrics_listen,
         otlp_endpoint: args.otlp_endpoint.clone(),
         state_dir,
-        model_roots: model_roots(args).map(|root| folders.working.join(root)).collect(),
+        model_roots: model_roots(args, folders),
         allow_unauthenticated: args.allow_unauthenticated,
         access: access::access(args, folders),
         max_connections: args.max_connections as usize,
@@ -159,10 +159,11 @@ fn is_collector(url: &http::Uri) -> bool {
     plain && matches!(url.scheme_str(), Some("http" | "https"))
 }
 
-/// A flag is one folder, whatever its name holds; the variable is a list like any search path.
-fn model_roots(args: &ServeArgs) -> impl Iterator<Item = PathBuf> {
+/// The folders beneath which callers may name files, absolute, whether they are there or not. A flag is one folder, whatever
+/// its name holds; the variable is a list like any search path.
+pub fn model_roots(args: &ServeArgs, folders: &Folders) -> Vec<PathBuf> {
     let listed = args.origins.of("model_roots") == Origin::Environment;
-    args.model_roots.iter().flat_map(move |root| {
+    let roots = args.model_roots.iter().flat_map(|root| {
         if listed {
             std::env::split_paths(root)
                 .filter(|root| !root.as_os_str().is_empty())
@@ -170,7 +171,8 @@ fn model_roots(args: &ServeArgs) -> impl Iterator<Item = PathBuf> {
         } else {
             vec![root.clone()]
         }
-    })
+    });
+    roots.map(|root| folders.working.join(root)).collect()
 }
 
 pub(super) fn is_loopback(address: SocketAddr) -> bool {

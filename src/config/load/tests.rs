@@ -348,7 +348,6 @@ entries:
     );
     assert_eq!(text, expected);
     let warned = [
-        "--model-root /models: is no folder",
         "entry `a`: model `m:latest`: nothing lies at /m.gguf",
         "entry `c`: framework `vllm` is not supported and is only listed",
     ];
