@@ -225,6 +225,27 @@ fn program(folder: &Path, words: &[&str]) -> Command {
 }
 
 #[test]
+fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is_told() {
+    let folder = folder();
+    for words in [["config", "print"], ["config", "check"], ["config", "schema"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(folder.path(), &words).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{words:?}");
+
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = program(folder.path(), &words).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+        assert!(
+            said.starts_with("error: cannot write the output: "),
+            "{words:?}: {said}"
+        );
+    }
+}
+
+#[test]
 fn a_root_that_is_no_folder_is_told_with_all_else_that_is_wrong() {
     let folder = folder();
     std::fs::write(folder.path().join("file"), "").unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -79,10 +79,16 @@ pub fn config(word: &ConfigWord) -> ExitCode {
         ConfigWord::Print(args) => loaded(args).map(|config| config::print(&config)),
         ConfigWord::Schema => Ok(config::schema()),
     };
-    match text.map(|text| std::io::stdout().write_all(text.as_bytes())) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(_)) => ExitCode::from(FAILED),
-        Err(code) => code,
+    let text = match text {
+        Ok(text) => text,
+        Err(code) => return code,
+    };
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has had enough, as `head` has.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, &format_args!("cannot write the output: {error}")),
     }
 }
 

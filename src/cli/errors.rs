@@ -82,6 +82,16 @@ impl Fault {
         Self::local(Code::Internal, message)
     }
 
+    /// The command line cannot be understood.
+    pub(super) fn usage(message: String) -> Self {
+        Self::local(Code::InvalidArgument, message)
+    }
+
+    /// Our output cannot be written.
+    pub(super) fn output(message: String) -> Self {
+        Self::local(Code::Unknown, message)
+    }
+
     /// A failure that the server told within a message.
     pub(super) fn from_failure(failure: &v1::Failure) -> Self {
         Self {

@@ -38,6 +38,14 @@ pub(super) enum Stop {
     Output(io::Error),
 }
 
+/// Tells of what no server has to do with. Programs read the same last line as of any failure.
+fn tell_local(cx: &mut Context, message: &str, fault: fn(String) -> Fault) {
+    cx.console.note(format_args!("error: {message}"));
+    if cx.json() {
+        cx.console.note(fault(message.to_owned()).json());
+    }
+}
+
 // === impl Stop ===
 
 impl Stop {
@@ -64,7 +72,7 @@ impl Stop {
     /// Says on standard error what the person must know.
     pub(super) fn tell(&self, cx: &mut Context) {
         match self {
-            Self::Usage(message) => cx.console.note(format_args!("error: {message}")),
+            Self::Usage(message) => tell_local(cx, message, Fault::usage),
             Self::NoConnection(fault) | Self::Failed(fault) => {
                 for line in fault.lines(&cx.global.server) {
                     cx.console.note(line);
@@ -78,7 +86,7 @@ impl Stop {
                     cx.console.note(line);
                 }
             }
-            Self::Output(error) => cx.console.note(format_args!("error: cannot write the output: {error}")),
+            Self::Output(error) => tell_local(cx, &format!("cannot write the output: {error}"), Fault::output),
             Self::NotServing | Self::PipeClosed => {}
         }
     }

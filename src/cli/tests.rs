@@ -134,6 +134,24 @@ async fn an_address_that_cannot_be_used_is_a_usage_error() {
         "{listed:?}"
     );
     assert_eq!(ran("ftp://127.0.0.1:1", &["health"]).await.code, 1);
+    // Programs are told of it as of any failure.
+    assert_eq!(listed.err.lines().count(), 1, "{listed:?}");
+    let words = [
+        ["list", "--output", "json", "--token-file", "/nowhere/token"],
+        ["show", "m", "--output", "json", "--tls-key-file=/nowhere/key"],
+    ];
+    for words in words {
+        let told = ran("http://127.0.0.1:1", &words).await;
+        assert_eq!(told.code, 2, "{told:?}");
+        let last = told.err.lines().last().unwrap();
+        let last: serde_json::Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {told:?}"));
+        assert_eq!(
+            (&last["code"], &last["reason"]),
+            (&"INVALID_ARGUMENT".into(), &"".into())
+        );
+        let message = last["message"].as_str().unwrap();
+        assert!(told.err.starts_with(&format!("error: {message}\n")), "{told:?}");
+    }
 }
 
 #[tokio::test]
@@ -176,6 +194,31 @@ async fn a_reader_that_has_gone_is_no_failure() {
     };
     assert_eq!(execute(program.word, &mut cx, Program::command).await, 0);
     assert_eq!(err.text(), "");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_told_to_programs_too() {
+    let program = Program::try_parse_from(["model-control", "completions", "zsh", "--output=json"]).unwrap();
+    let (err, full) = (
+        Written::default(),
+        std::fs::File::options().write(true).open("/dev/full"),
+    );
+    let mut cx = Context {
+        console: Console::new(Box::new(full.unwrap()), Box::new(err.clone()), program.global.output),
+        global: program.global,
+        interrupt: Box::pin(future::pending()),
+    };
+    assert_eq!(execute(program.word, &mut cx, Program::command).await, 1);
+    let told = err.text();
+    assert!(told.starts_with("error: cannot write the output: "), "{told}");
+    let last: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert!(
+        last["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("cannot write the output: "),
+        "{told}"
+    );
 }
 
 /// A status that every word may get.
