@@ -140,7 +140,7 @@ async fn next(mut watching: Watching) -> Option<(Result<v1::OperationsWatchRespo
         }
         Told::Gone => {
             watching.ended = true;
-            Err(stream::gone(watching.view.id))
+            Err(status::of(&stream::gone(watching.view.id)))
         }
     };
     Some((

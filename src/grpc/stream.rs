@@ -60,10 +60,18 @@ pub(super) enum Told {
 
 /// One caller of a long RPC.
 struct Following {
-    subscription: ModelSubscription,
+    /// The caller's place: dropping it is leaving.
+    _subscription: ModelSubscription,
     pace: Pace,
-    audit: Audit,
+    telling: Telling,
+}
+
+/// What one caller is told, and what the log is told of the call.
+struct Telling {
+    id: Uuid,
+    joined: bool,
     backend: String,
+    audit: Audit,
 }
 
 /// One caller of a long RPC whose operation is not there yet.
@@ -145,10 +153,10 @@ async fn next<T: Follow>(stage: Stage) -> Option<(Result<T, Status>, Stage)> {
     Some(following.next().await)
 }
 
-/// The status of an operation that vanished.
-pub(super) fn gone(id: Uuid) -> Status {
+/// Why an operation vanished.
+pub(super) fn gone(id: Uuid) -> Failure {
     let message = format!("operation {id} broke off by a fault of this service");
-    status::of(&Failure::new(Reason::Internal, message).with("operationId", id))
+    Failure::new(Reason::Internal, message).with("operationId", id)
 }
 
 // === impl Following ===
@@ -156,42 +164,54 @@ pub(super) fn gone(id: Uuid) -> Status {
 impl Following {
     fn new(mut subscription: ModelSubscription, mut audit: Audit, backend: String) -> Self {
         audit.operation(subscription.id());
-        let pace = Pace::new(subscription.status().clone(), None);
         Self {
-            subscription,
-            pace,
-            audit,
-            backend,
+            pace: Pace::new(subscription.status().clone(), None),
+            telling: Telling {
+                id: subscription.id(),
+                joined: subscription.joined(),
+                backend,
+                audit,
+            },
+            _subscription: subscription,
         }
     }
 
     /// What the caller is told next.
     async fn next<T: Follow>(mut self) -> (Result<T, Status>, Stage) {
-        let (id, joined) = (self.subscription.id(), self.subscription.joined());
-        let last = match self.pace.next().await {
-            Told::Progress(snapshot) => {
-                let told = T::progress(encode::progress(id, &snapshot, joined));
-                return (Ok(told), Stage::Following(self));
-            }
-            Told::Ended(ended) => match &ended.result {
-                Ok(outcome) => {
-                    self.audit.end(None);
-                    Ok(T::result(&self.backend, outcome))
-                }
-                // Its callers are told that the service ends, whichever they hear of first.
-                Err(failure) if ended.suspended => {
-                    self.audit.end(Some(failure));
-                    Err(status::shutting_down())
-                }
-                Err(failure) => {
-                    let failure = failure.clone().with("operationId", id);
-                    self.audit.end(Some(&failure));
-                    Err(status::of(&failure))
-                }
-            },
-            Told::Gone => Err(gone(id)),
+        let told = self.pace.next().await;
+        let goes_on = matches!(told, Told::Progress(_));
+        let item = self.telling.item(told);
+        let stage = if goes_on { Stage::Following(self) } else { Stage::Over };
+        (item, stage)
+    }
+}
+
+// === impl Telling ===
+
+impl Telling {
+    fn item<T: Follow>(&mut self, told: Told) -> Result<T, Status> {
+        let ended = match told {
+            Told::Progress(snapshot) => return Ok(T::progress(encode::progress(self.id, &snapshot, self.joined))),
+            Told::Ended(ended) => ended,
+            Told::Gone => return Err(self.failed(&gone(self.id))),
         };
-        (last, Stage::Over)
+        match &ended.result {
+            Ok(outcome) => {
+                self.audit.end(None);
+                Ok(T::result(&self.backend, outcome))
+            }
+            // Its callers are told that the service ends, whichever they hear of first.
+            Err(failure) if ended.suspended => {
+                self.failed(failure);
+                Err(status::shutting_down())
+            }
+            Err(failure) => Err(self.failed(&failure.clone().with("operationId", self.id))),
+        }
+    }
+
+    fn failed(&mut self, failure: &Failure) -> Status {
+        self.audit.end(Some(failure));
+        status::of(failure)
     }
 }
 

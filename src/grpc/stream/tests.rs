@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::{io, sync::Mutex, time::SystemTime};
 
 use super::*;
 use crate::model::{Event, Phase};
@@ -139,4 +139,43 @@ async fn what_is_refused_at_once_is_no_stream_and_what_is_refused_late_ends_it()
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].is_ok());
     assert_eq!(told[1].as_ref().unwrap_err().code(), tonic::Code::NotFound);
+}
+
+/// Lines of the log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_source_that_vanishes_is_a_fault_of_ours_in_the_log_too() {
+    let (log, id) = (Log::default(), Uuid::now_v7());
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false);
+    let _own = tracing::subscriber::set_default(subscriber.finish());
+    let mut telling = Telling {
+        id,
+        joined: false,
+        backend: "one".to_owned(),
+        audit: Audit::begin("Pull", &tonic::Request::new(()), "one", "m"),
+    };
+    let status = telling.item::<v1::PullResponse>(Told::Gone).unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Internal);
+    drop(telling);
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    assert!(
+        lines.contains("call ended: Internal") && lines.contains("INTERNAL"),
+        "{lines}"
+    );
 }
