@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use model_control::{
@@ -70,6 +70,10 @@ struct Left {
     temporary: Vec<u64>,
     blobs: usize,
 }
+
+/// Ends the look at the store, also when the test fails meanwhile: the runtime's end waits for that thread.
+#[derive(Default)]
+struct Ended(Arc<AtomicBool>);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_create_leaves_whole_models_only() {
@@ -135,8 +139,8 @@ impl Moment {
         progress.phases.iter().any(|record| record.phase == phase)
     }
 
-    /// Waits until it can be seen in the store, or until `ended`. Looks without a pause, for some moments are short.
-    fn watch(self, home: &Home, size: u64, ended: &Arc<AtomicBool>) -> JoinHandle<()> {
+    /// Waits until it can be seen in the store, or until the guard goes. Looks without a pause, for some moments are short.
+    fn watch(self, home: &Home, size: u64) -> (JoinHandle<()>, Ended) {
         let (blobs, temporary) = (home.store("blobs"), home.store(".model-control/tmp"));
         let manifest = home.store("manifests/registry.ollama.ai/library/new/latest");
         let reached = move || match self {
@@ -149,20 +153,30 @@ impl Moment {
             Self::Published => sizes(&blobs).contains(&size),
             Self::Committed => manifest.exists(),
         };
-        let ended = Arc::clone(ended);
-        tokio::task::spawn_blocking(move || {
-            while !ended.load(Ordering::Relaxed) && !reached() {
+        let ended = Ended::default();
+        let (flag, began) = (Arc::clone(&ended.0), Instant::now());
+        let seen = tokio::task::spawn_blocking(move || {
+            while !flag.load(Ordering::Relaxed) && !reached() {
+                assert!(began.elapsed() < LONG, "never: {self:?}");
                 std::thread::yield_now();
             }
-        })
+        });
+        (seen, ended)
+    }
+}
+
+// === impl Ended ===
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
 /// Begins the create and kills the service at the moment, or at its end if the moment was missed.
 async fn killed(home: &Home, service: Service, moment: Moment, size: u64) -> Left {
     let mut stream = begin(home, &service, "new", "big.gguf").await;
-    let ended = Arc::new(AtomicBool::new(false));
-    let mut seen = moment.watch(home, size, &ended);
+    let (mut seen, ended) = moment.watch(home, size);
     let in_store = !matches!(moment, Moment::Phase(_));
     let mut answered = false;
     loop {
@@ -183,7 +197,7 @@ async fn killed(home: &Home, service: Service, moment: Moment, size: u64) -> Lef
         }
     }
     service.kill();
-    ended.store(true, Ordering::Relaxed);
+    drop(ended);
     if !seen.is_finished() {
         seen.await.unwrap();
     }

@@ -10,7 +10,12 @@ mod registry;
 #[path = "support/service.rs"]
 mod service;
 
-use std::{env, fs, path::Path, sync::atomic::Ordering, time::Duration};
+use std::{
+    env, fs,
+    path::Path,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use model_control::{
     grpc::proto::v1::{
@@ -104,8 +109,11 @@ async fn begin(service: &Service, front: &Front) -> Streaming<PullResponse> {
 /// Until so many bytes are recorded as durable. Looks without a pause.
 async fn reached(record: &Path, moment: u64) {
     let record = record.to_owned();
+    let began = Instant::now();
     let look = move || {
         while durable(&record) < moment {
+            // Bounded here as well: a test that fails meanwhile waits for this thread.
+            assert!(began.elapsed() < LONG, "never: {moment} durable bytes");
             std::thread::yield_now();
         }
     };
