@@ -23,7 +23,7 @@ pub struct Failure {
     pub message: String,
     /// The variables of the message.
     pub metadata: BTreeMap<String, String>,
-    /// What is wrong with the request, field by field, or with the state of things. At most [`MAX_VIOLATIONS`](Self::MAX_VIOLATIONS).
+    /// What is wrong with the request, field by field, or with the state of things: the first 16 of it.
     pub violations: Vec<Violation>,
     /// Further things that are wrong, which are not told of.
     #[serde(default)]
