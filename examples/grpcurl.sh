@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Every call of the API once, by grpcurl: grpcurl.sh [MODEL]
 #
-# SERVER is HOST:PORT. With TLS and a token: CA=ca.crt TOKEN=$(cat token) SERVER=host:50051 examples/grpcurl.sh
-# With a certificate instead: CA=ca.crt CERT=client.crt KEY=client.key SERVER=host:50051 examples/grpcurl.sh
+# SERVER is HOST:PORT, or https://HOST:PORT where the system knows the server's authorities. With TLS and a token:
+# CA=ca.crt TOKEN=$(cat token) SERVER=https://host:50051 examples/grpcurl.sh
+# With a certificate instead: CA=ca.crt CERT=client.crt KEY=client.key SERVER=https://host:50051 examples/grpcurl.sh
 # Reflection tells grpcurl the messages. MODEL must be in the configuration or a store; its copy is removed again.
 set -euo pipefail
 
@@ -10,10 +11,25 @@ server=${SERVER:-127.0.0.1:50051}
 model=${1:-tiny}
 control=ichat.modelcontrol.v1.ModelControl
 operations=ichat.modelcontrol.v1.Operations
-flags=(-plaintext)
-[[ -z ${CA:-} ]] || flags=(-cacert "$CA")
-[[ -z ${CERT:-} ]] || flags+=(-cert "$CERT" -key "$KEY")
-[[ -z ${TOKEN:-} ]] || flags+=(-H "authorization: Bearer $TOKEN")
+if [[ $server == http://* && -n ${CA:-}${CERT:-} ]]; then
+    printf '%s: files for TLS need an address with TLS, https://HOST:PORT\n' "$server" >&2
+    exit 2
+elif [[ $server == https://* || -n ${CA:-}${CERT:-} ]]; then
+    flags=()
+    [[ -z ${CA:-} ]] || flags+=(-cacert "$CA")
+    [[ -z ${CERT:-} ]] || flags+=(-cert "$CERT" -key "$KEY")
+else
+    flags=(-plaintext)
+fi
+server=${server##*://} server=${server%/}
+if [[ -n ${TOKEN:-} ]]; then
+    if [[ ${flags[*]:-} == -plaintext && ! ${server%:*} =~ ^(localhost|127(\.[0-9]+){3}|\[::1\])$ ]]; then
+        printf '%s: a token is not sent over the network in plain text: use https://HOST:PORT, or an address of this machine\n' \
+            "$server" >&2
+        exit 2
+    fi
+    flags+=(-H "authorization: Bearer $TOKEN")
+fi
 
 # call RPC [MESSAGE]. `buf curl --protocol grpc --http2-prior-knowledge --data MESSAGE http://SERVER/RPC` does the same.
 call() {

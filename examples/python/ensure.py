@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a model ready and shows the way there: ensure.py [MODEL] [--level on-disk|loaded|warm] [--server HOST:PORT]"""
+"""Makes a model ready and shows the way there: ensure.py [MODEL] [--level on-disk|loaded|warm] [--server ADDRESS]"""
 
 import argparse
 import random
@@ -67,10 +67,14 @@ def main() -> int:
     parser.add_argument("model", nargs="?", default="", help="the configured one when left out")
     parser.add_argument("--backend", default="")
     parser.add_argument("--level", choices=LEVELS)
-    parser.add_argument("--server", default="")
+    parser.add_argument("--server", default="", help="HOST:PORT, or https://HOST:PORT for TLS")
     args = parser.parse_args()
     request = api.EnsureReadyRequest(backend=args.backend, model=args.model, level=LEVELS.get(args.level, 0))
-    with channel(args.server) as connection:
+    try:
+        opened = channel(args.server)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    with opened as connection:
         try:
             result = ensure(services.ModelControlStub(connection), request)
         except grpc.RpcError as error:
