@@ -96,6 +96,16 @@ app.kubernetes.io/component: server
 {{- if or .Values.persistence.enabled (eq .Values.ollama.mode "sidecar") }}yes{{ end }}
 {{- end }}
 
+{{/* "yes" when the cluster knows the sleep of preStop. Kubernetes 1.29 takes it away by default, and refuses what is left. */}}
+{{- define "model-control.sleeps" -}}
+{{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}yes{{ end }}
+{{- end }}
+
+{{/* How long the program tells NOT_SERVING before it drains: without the sleep of preStop its seconds, too. */}}
+{{- define "model-control.drainDelay" -}}
+{{- add .Values.server.drainDelaySeconds (include "model-control.sleeps" . | eq "yes" | ternary 0 .Values.lifecycle.preStopSleepSeconds) }}
+{{- end }}
+
 {{- define "model-control.drainSeconds" -}}
 {{- add .Values.lifecycle.preStopSleepSeconds .Values.server.drainDelaySeconds .Values.server.drainTimeoutSeconds }}
 {{- end }}

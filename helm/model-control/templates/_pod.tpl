@@ -11,7 +11,7 @@
 - --state-dir=/var/lib/model-control/state
 - --log={{ $v.server.log }}
 - --log-format={{ $v.server.logFormat }}
-- --drain-delay={{ $v.server.drainDelaySeconds }}s
+- --drain-delay={{ include "model-control.drainDelay" . }}s
 - --drain-timeout={{ $v.server.drainTimeoutSeconds }}s
 {{- if eq $v.auth.mode "token" }}
 - --token-file=/etc/model-control/token/tokens.yaml
