@@ -1,4 +1,4 @@
-{{/* The program's flags. */}}
+{{/* The program's flags. What values say is quoted: `--engine-listen=::` would be a map. */}}
 {{- define "model-control.args" -}}
 {{- $v := .Values -}}
 - serve
@@ -9,8 +9,8 @@
 - {{ printf "--metrics-listen=%s" (include "model-control.listen" (dict "ports" $v.ports "port" $v.ports.metrics)) | quote }}
 {{- end }}
 - --state-dir=/var/lib/model-control/state
-- --log={{ $v.server.log }}
-- --log-format={{ $v.server.logFormat }}
+- {{ printf "--log=%s" $v.server.log | quote }}
+- {{ printf "--log-format=%s" $v.server.logFormat | quote }}
 - --drain-delay={{ include "model-control.drainDelay" . }}s
 - --drain-timeout={{ $v.server.drainTimeoutSeconds }}s
 {{- if eq $v.auth.mode "token" }}
@@ -42,10 +42,10 @@
 {{- end }}
 {{- with $v.embedded.inference }}
 {{- if .enabled }}
-- --llama-server={{ .llamaServer }}
-- --engine-listen={{ $v.ports.address }}
+- {{ printf "--llama-server=%s" .llamaServer | quote }}
+- {{ printf "--engine-listen=%s" $v.ports.address | quote }}
 - --engine-ports={{ .firstPort }}-{{ sub (add .firstPort .portCount) 1 }}
-- --engine-advertise={{ include "model-control.host" $ }}
+- {{ printf "--engine-advertise=%s" (include "model-control.host" $) | quote }}
 - --engine-key-file=/etc/model-control/engine/keys
 {{- with .memoryLimit }}
 - {{ printf "--memory-limit=%s" . | quote }}
@@ -128,7 +128,7 @@
 {{- end }}
 {{- if $v.modelFiles.existingClaim }}
 - name: model-files
-  mountPath: {{ $v.modelFiles.mountPath }}
+  mountPath: {{ $v.modelFiles.mountPath | quote }}
   readOnly: true
 {{- end }}
 {{- with $v.extraVolumeMounts }}
