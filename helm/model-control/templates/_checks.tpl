@@ -17,18 +17,23 @@
 {{- if and $v.auth.mtls.scopes (ne $v.auth.mode "mtls") }}
 {{- $wrong = append $wrong "auth.mtls.scopes without auth.mode mtls: nobody shows a certificate" }}
 {{- end }}
-{{- $shared := or (not $v.persistence.enabled) $v.persistence.existingClaim (has "ReadWriteMany" $v.persistence.accessModes) }}
 {{- if include "model-control.several" . }}
 {{- $who := $v.autoscaling.enabled | ternary "autoscaling.enabled" "replicaCount above 1" }}
-{{- if not $shared }}
-{{- $wrong = append $wrong (printf "%s with a claim that one node mounts at a time: set persistence.enabled=false, or give ReadWriteMany in persistence.accessModes" $who) }}
+{{- if $v.persistence.enabled }}
+{{- $wrong = append $wrong (printf "%s with persistence.enabled: the pods would have one store and one state directory, which one service at a time holds, whatever the claim allows. Without persistence each has its own" $who) }}
 {{- end }}
 {{- if eq $v.ollama.mode "sidecar" }}
 {{- $wrong = append $wrong (printf "%s with ollama.mode sidecar: each pod would have an Ollama with other models behind one Service" $who) }}
 {{- end }}
+{{- if include "model-control.embedded" . }}
+{{- $wrong = append $wrong (printf "%s with an embedded store (ollama.mode none, or an entry of framework embedded): each pod would have other models behind one Service" $who) }}
+{{- end }}
 {{- if $v.embedded.inference.enabled }}
 {{- $wrong = append $wrong (printf "%s with embedded.inference: the Service would send callers to a pod that does not run their model" $who) }}
 {{- end }}
+{{- end }}
+{{- if and $v.updateStrategy (include "model-control.single" .) (ne (get $v.updateStrategy "type") "Recreate") }}
+{{- $wrong = append $wrong "updateStrategy.type is not Recreate with persistence.enabled or ollama.mode sidecar: the new pod would start while the old one holds the store" }}
 {{- end }}
 {{- if and $v.embedded.inference.enabled (ne $v.image.flavour "llama") (eq $v.embedded.inference.llamaServer "/usr/local/bin/llama-server") }}
 {{- $wrong = append $wrong "embedded.inference.enabled needs llama-server: set image.flavour=llama, or bring one and name it in embedded.inference.llamaServer" }}

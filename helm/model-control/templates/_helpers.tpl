@@ -91,7 +91,14 @@ app.kubernetes.io/component: server
 {{- else if gt (int .Values.replicaCount) 1 }}yes{{ end }}
 {{- end }}
 
-{{/* "yes" when a claim or an Ollama belongs to one pod. */}}
+{{/* "yes" when a pod has a store of its own. Of a map of the user's, which is not read here, the mode tells. */}}
+{{- define "model-control.embedded" -}}
+{{- $found := and (eq .Values.ollama.mode "none") (empty .Values.configs) }}
+{{- range .Values.configs }}{{ if eq .framework "embedded" }}{{ $found = true }}{{ end }}{{ end }}
+{{- if $found }}yes{{ end }}
+{{- end }}
+
+{{/* "yes" when a claim or an Ollama belongs to one pod: it is gone before the next one begins. */}}
 {{- define "model-control.single" -}}
 {{- if or .Values.persistence.enabled (eq .Values.ollama.mode "sidecar") }}yes{{ end }}
 {{- end }}
