@@ -35,6 +35,12 @@
 {{- if and $v.updateStrategy (include "model-control.single" .) (ne (get $v.updateStrategy "type") "Recreate") }}
 {{- $wrong = append $wrong "updateStrategy.type is not Recreate with persistence.enabled or ollama.mode sidecar: the new pod would start while the old one holds the store" }}
 {{- end }}
+{{- if and (ne $v.service.type "LoadBalancer") $v.service.loadBalancerSourceRanges }}
+{{- $wrong = append $wrong "service.loadBalancerSourceRanges without service.type LoadBalancer: nothing would look at them" }}
+{{- end }}
+{{- if and (eq $v.service.type "ClusterIP") $v.service.externalTrafficPolicy }}
+{{- $wrong = append $wrong "service.externalTrafficPolicy with service.type ClusterIP: nobody comes from outside" }}
+{{- end }}
 {{- if and $v.embedded.inference.enabled (ne $v.image.flavour "llama") (eq $v.embedded.inference.llamaServer "/usr/local/bin/llama-server") }}
 {{- $wrong = append $wrong "embedded.inference.enabled needs llama-server: set image.flavour=llama, or bring one and name it in embedded.inference.llamaServer" }}
 {{- end }}
