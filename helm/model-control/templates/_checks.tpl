@@ -65,6 +65,26 @@
 {{- if ne (len $ports) (len (uniq $ports)) }}
 {{- $wrong = append $wrong (printf "two things listen on one port of the pod: %s" (join ", " $ports)) }}
 {{- end }}
+{{- $last := sub (add $v.embedded.inference.firstPort $v.embedded.inference.portCount) 1 }}
+{{- if and $v.embedded.inference.enabled (gt (int $last) 65535) }}
+{{- $wrong = append $wrong (printf "embedded.inference: the last of portCount ports from firstPort on would be %d, and there are 65535" (int $last)) }}
+{{- end }}
+{{- $served := list }}
+{{- range include "model-control.servicePorts" . | fromYamlArray }}{{ $served = append $served (int .port) }}{{ end }}
+{{- if ne (len $served) (len (uniq $served)) }}
+{{- $wrong = append $wrong (printf "two things have one port of the Service, service.port among them: %s" (join ", " $served)) }}
+{{- end }}
+{{- $mounts := list }}
+{{- range include "model-control.mounts" . | fromYamlArray }}{{ $mounts = append $mounts (clean .mountPath) }}{{ end }}
+{{- if ne (len $mounts) (len (uniq $mounts)) }}
+{{- $wrong = append $wrong (printf "two volumes are mounted at one path, modelFiles.mountPath or one of extraVolumeMounts: %s" (join ", " $mounts)) }}
+{{- end }}
+{{- $files := printf "%s/" (clean $v.modelFiles.mountPath | trimSuffix "/") }}
+{{- range append $mounts "/usr/local/bin/model-control" }}
+{{- if and $v.modelFiles.existingClaim (hasPrefix $files .) }}
+{{- $wrong = append $wrong (printf "modelFiles.mountPath %s would hide %s, which the program needs" $v.modelFiles.mountPath .) }}
+{{- end }}
+{{- end }}
 {{- $names := list }}
 {{- range $v.configs }}{{ $names = append $names .name }}{{ end }}
 {{- if ne (len $names) (len (uniq $names)) }}
