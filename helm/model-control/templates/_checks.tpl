@@ -85,6 +85,18 @@
 {{- $wrong = append $wrong (printf "modelFiles.mountPath %s would hide %s, which the program needs" $v.modelFiles.mountPath .) }}
 {{- end }}
 {{- end }}
+{{- /* Not in the schema: Helm says of a name that it refuses that it stands elsewhere. */}}
+{{- $ours := set (include "model-control.ownLabels" . | fromYaml) "app.kubernetes.io/component" "" }}
+{{- $monitoring := dict "serviceMonitor" $v.metrics.serviceMonitor "prometheusRule" $v.metrics.prometheusRule "dashboard" $v.metrics.dashboard }}
+{{- $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels }}
+{{- range $key, $_ := $monitoring }}{{ $labels = set $labels (printf "metrics.%s.labels" $key) .labels }}{{ end }}
+{{- range $where, $given := $labels }}
+{{- range $key, $_ := $given }}
+{{- if hasKey $ours $key }}
+{{- $wrong = append $wrong (printf "%s: %s is a label of the chart's own, which selectors look at" $where $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- $names := list }}
 {{- range $v.configs }}{{ $names = append $names .name }}{{ end }}
 {{- if ne (len $names) (len (uniq $names)) }}

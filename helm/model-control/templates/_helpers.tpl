@@ -21,15 +21,24 @@ app.kubernetes.io/name: {{ include "model-control.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "model-control.labels" -}}
+{{- define "model-control.ownLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "model-control.selectorLabels" . }}
 app.kubernetes.io/part-of: model-control
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "model-control.labels" -}}
+{{ include "model-control.ownLabels" . }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* Those of every object, and further ones, which beat `commonLabels`: {context, labels}. A key that comes twice is no YAML. */}}
+{{- define "model-control.labelsWith" -}}
+{{- merge (deepCopy .labels) (include "model-control.labels" .context | fromYaml) | toYaml }}
 {{- end }}
 
 {{/* The program's pods, and not those of `helm test`, which carry the release's labels too. */}}
