@@ -2,6 +2,10 @@
 {{- define "model-control.checks" -}}
 {{- $v := .Values }}
 {{- $wrong := list }}
+{{- $name := include "model-control.fullname" . }}
+{{- if not (regexMatch "^[a-z]" $name) }}
+{{- $wrong = append $wrong (printf "%s cannot name a Service, whose name begins with a letter: set fullnameOverride" $name) }}
+{{- end }}
 {{- if and $v.configs $v.existingConfigMap }}
 {{- $wrong = append $wrong "configs and existingConfigMap are both set: the file comes from one of them, so leave the other out" }}
 {{- end }}

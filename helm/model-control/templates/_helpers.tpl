@@ -17,8 +17,8 @@
 {{- end }}
 
 {{- define "model-control.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "model-control.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "model-control.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "model-control.ownLabels" -}}

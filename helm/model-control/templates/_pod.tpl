@@ -141,7 +141,7 @@
 {{- $v := .Values -}}
 - name: configs
   configMap:
-    name: {{ include "model-control.configMapName" . }}
+    name: {{ include "model-control.configMapName" . | quote }}
     items:
       - key: configs.yaml
         path: configs.yaml
@@ -154,7 +154,7 @@
 {{- if $v.tls.enabled }}
 - name: tls
   secret:
-    secretName: {{ $v.tls.existingSecret }}
+    secretName: {{ $v.tls.existingSecret | quote }}
     defaultMode: 0440
     items:
       - key: tls.crt
@@ -177,16 +177,16 @@
 {{- if .existingConfigMap }}
 - name: registry-ca
   configMap:
-    name: {{ .existingConfigMap }}
+    name: {{ .existingConfigMap | quote }}
     items:
-      - key: {{ .key }}
+      - key: {{ .key | quote }}
         path: ca.crt
 {{- end }}
 {{- end }}
 {{- if $v.modelFiles.existingClaim }}
 - name: model-files
   persistentVolumeClaim:
-    claimName: {{ $v.modelFiles.existingClaim }}
+    claimName: {{ $v.modelFiles.existingClaim | quote }}
     readOnly: true
 {{- end }}
 {{- if eq $v.ollama.mode "sidecar" }}
@@ -201,21 +201,21 @@
 
 {{/* A volume of one key: {name, secret, key, path}. */}}
 {{- define "model-control.secret" -}}
-- name: {{ .name }}
+- name: {{ .name | quote }}
   secret:
-    secretName: {{ .secret }}
+    secretName: {{ .secret | quote }}
     defaultMode: 0440
     items:
-      - key: {{ .key }}
+      - key: {{ .key | quote }}
         path: {{ .path }}
 {{- end }}
 
 {{/* A claim, or a folder that goes with the pod: {name, claim, persistence}. */}}
 {{- define "model-control.storage" -}}
-- name: {{ .name }}
+- name: {{ .name | quote }}
   {{- if .persistence.enabled }}
   persistentVolumeClaim:
-    claimName: {{ .persistence.existingClaim | default .claim }}
+    claimName: {{ .persistence.existingClaim | default .claim | quote }}
   {{- else }}
   emptyDir: {}
   {{- end }}
