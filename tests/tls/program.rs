@@ -8,6 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
 use super::{
     authority::{Authority, Pair, expired},
     client::serial,
@@ -35,7 +40,7 @@ impl Service {
             _state: state,
             address: ([127, 0, 0, 1], 0).into(),
         };
-        let line = service.said("listening").await;
+        let line = service.said("listening\"").await;
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         service.address = line["address"].as_str().unwrap().parse().unwrap();
         service
@@ -58,6 +63,20 @@ impl Service {
             }
         }
         panic!("`{words}` was not said:\n{}", self.log());
+    }
+
+    /// What `/metrics` tells.
+    async fn metrics(&self) -> String {
+        let line: serde_json::Value = serde_json::from_str(&self.said("listening for metrics").await).unwrap();
+        let mut socket = TcpStream::connect(line["address"].as_str().unwrap()).await.unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(LONG, socket.read_to_string(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        answer
     }
 
     /// A word of the client.
@@ -186,7 +205,7 @@ async fn changed_files_are_found_without_being_asked_for_and_said_once() {
     let authority = Authority::new();
     let (first, old, second) = (authority.server(), authority.issue(expired), authority.server());
     let mount = Mount::of(&first, &[("tokens.yaml", TOKENS)]);
-    let service = Service::start(&mount, &[]).await;
+    let service = Service::start(&mount, &["--metrics-listen=127.0.0.1:0"]).await;
     assert_eq!(serial(service.address, &authority).await, first.serial);
     let exchange = |pair: &Pair, key: &str| {
         mount.exchange(&[("tls.crt", &pair.cert), ("tls.key", key), ("tokens.yaml", TOKENS)]);
@@ -203,6 +222,10 @@ async fn changed_files_are_found_without_being_asked_for_and_said_once() {
     assert_eq!(serial(service.address, &authority).await, second.serial);
     exchange(&old, &old.key);
     service.said("the server's certificate has expired").await;
+    // The end of 2020, as `expired` says.
+    let told = "model_control_certificate_expiry_timestamp_seconds{certificate=\"server\"} 1609459200";
+    let metrics = service.metrics().await;
+    assert!(metrics.lines().any(|line| line == told), "{metrics}");
     let log = service.log();
     assert_eq!(log.matches("cannot be used: the former").count(), 1, "{log}");
     assert_eq!(log.matches("new connections use them").count(), 2, "{log}");
