@@ -187,7 +187,7 @@ impl Progress {
         }
     }
 
-    /// What counts as progress: a phase, an attempt or bytes; not a repeated line.
+    /// What counts as progress: a phase, an attempt or bytes; not a repeated line. Who waits its turn says [`Event::Alive`].
     fn mark(&self) -> (Option<SystemTime>, u32, u64) {
         self.reporter.look(|snapshot| {
             (
@@ -206,3 +206,6 @@ impl From<Failure> for Stop {
         Self::Failed(failure)
     }
 }
+
+#[cfg(test)]
+mod tests;
