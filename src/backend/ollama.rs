@@ -18,6 +18,7 @@
 //! | `upload` | its blobs |
 //! | `memory` | what is remembered between creates |
 //! | `names` | one piece of work on a name |
+//! | `silence` | waits while it says nothing |
 //! | `show` | all about a model |
 //! | `remove`, `copy` | and that it was done |
 //! | `load` | into memory |
@@ -59,6 +60,7 @@ mod recorded;
 mod remove;
 mod running;
 mod show;
+mod silence;
 mod stream;
 mod transfer;
 mod upload;

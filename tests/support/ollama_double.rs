@@ -25,6 +25,7 @@ use axum::{Router, extract::Request};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     net::{TcpListener, TcpSocket},
+    sync::Notify,
     task::{JoinHandle, JoinSet},
 };
 
@@ -164,12 +165,18 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             continue;
         }
         let shared = Arc::clone(&shared);
-        let router = Router::new().fallback(move |request: Request| routes::answer(Arc::clone(&shared), request));
+        let cut = Arc::new(Notify::new());
+        let answered = Arc::clone(&cut);
+        let answer = move |request: Request| routes::answer(Arc::clone(&shared), Arc::clone(&answered), request);
+        let router = Router::new().fallback(answer);
         connections.spawn(async move {
             let serving = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-            // A caller that leaves, or a body that is cut, is an error for hyper and meant here.
-            drop(serving.await);
+            tokio::select! {
+                // A caller that leaves, or a body that is cut, is an error for hyper and meant here.
+                ended = serving => drop(ended),
+                () = cut.notified() => {}
+            }
         });
         while connections.try_join_next().is_some() {}
     }

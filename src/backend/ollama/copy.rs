@@ -16,10 +16,10 @@ pub(super) async fn run(shared: &Shared, spec: &CopySpec) -> Result<(), Error> {
     // Of two names the lower one first: two copies that cross do not wait for each other.
     let mut names = [&spec.source, &spec.destination];
     names.sort();
-    let _first = shared.names.hold(names[0]).await;
+    let _first = shared.names.hold_soon(names[0]).await?;
     let _second = match names {
         [a, b] if a == b => None,
-        [_, b] => Some(shared.names.hold(b).await),
+        [_, b] => Some(shared.names.hold_soon(b).await?),
     };
     let all = list::all(shared).await?;
     let find = |name| list::named(name, all.iter().cloned());

@@ -70,14 +70,7 @@ pub(super) async fn run(
     let spec = Arc::new(spec);
     // What was cancelled earlier goes on in Ollama, and would replace what is made now.
     let _changes = Changes(&shared.recent);
-    let _held = if let Some(held) = shared.names.try_hold(&spec.name) {
-        held
-    } else {
-        let text = "Ollama finishes an earlier create of this name first";
-        reporter.report(Event::Text(text.to_owned())).await;
-        let free = async { Ok(shared.names.hold(&spec.name).await) };
-        reporter.unless_stopped(free).await?
-    };
+    let _held = shared.held(&spec.name, &reporter).await?;
     reporter.report(Event::Entered(Phase::Parsing)).await;
     let job = reporter.unless_stopped(Job::prepare(&shared, &spec, &reporter)).await?;
     if let Some(done) = job.present()? {

@@ -4,20 +4,16 @@
 //! is loaded by embed. The same request on a loaded model renews its keep-alive; with other options it is loaded anew. When
 //! the client leaves, Ollama gives the load up.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Number, Value};
-use tokio::time::timeout;
 
 use super::{
     Shared,
     client::Client,
     error::{self, Doing},
-    list, running,
-    wire::{
-        Version,
-        life::{Ask, Whatever},
-    },
+    list, running, silence,
+    wire::life::{Ask, Whatever},
 };
 use crate::{
     backend::{Call, Done, Error, Kind, LoadSpec, call, call::TaskReporter},
@@ -49,20 +45,11 @@ pub(super) fn start(shared: Arc<Shared>, spec: LoadSpec) -> Box<dyn Call> {
 async fn run(shared: &Shared, spec: &LoadSpec, reporter: &TaskReporter) -> Result<Done, Error> {
     let client = &shared.client;
     // A create that was cancelled is still being made: what is loaded before its end is the older content.
-    drop(shared.names.hold(&spec.name).await);
+    drop(shared.held(&spec.name, reporter).await?);
     reporter.report(Event::Entered(Phase::Loading)).await;
     let model = listed(shared, spec).await?;
     let before = running::find(shared, &model).await?;
-    let mut asked = pin!(ask(client, spec, &model));
-    loop {
-        if let Ok(answered) = timeout(SILENCE, &mut asked).await {
-            answered?;
-            break;
-        }
-        if client.get::<Version>("/api/version").await.is_ok() {
-            reporter.report(Event::Alive).await;
-        }
-    }
+    silence::bear(client, reporter, SILENCE, ask(client, spec, &model)).await?;
     let after = running::find(shared, &model).await?;
     let short = matches!(spec.keep_alive, KeepAlive::For(time) if time < SHORT);
     if after.is_none() && !short {

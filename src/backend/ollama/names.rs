@@ -1,34 +1,71 @@
 //! One piece of work on a name at a time, also when its operation has ended before it.
 //!
 //! A create that was cancelled goes on in Ollama; what is asked for next of that name waits for its end, or the older
-//! content would replace the newer.
+//! content would replace the newer. Work that is followed waits as long as it takes, says so, and can be cancelled; a short
+//! question waits a moment.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::{sync::OwnedMutexGuard, time::timeout};
 
-use crate::model::ModelName;
+use super::{Shared, silence};
+use crate::{
+    backend::{Error, Kind, call::TaskReporter},
+    model::{Event, ModelName},
+};
+
+/// How often Ollama is asked whether it still runs.
+const SILENCE: Duration = Duration::from_secs(30);
+/// For work that nobody can cancel: as long as the last step of a create may take.
+const SOON: Duration = Duration::from_secs(5);
 
 type Lock = tokio::sync::Mutex<()>;
+/// A name that is held.
+pub(super) type Held = OwnedMutexGuard<()>;
 
 /// Names that are worked on.
 #[derive(Debug, Default)]
 pub(super) struct Names(Mutex<HashMap<ModelName, Weak<Lock>>>);
 
+// === impl Shared ===
+
+impl Shared {
+    /// Waits for the name, until the work is no longer wanted.
+    pub(super) async fn held(&self, name: &ModelName, reporter: &TaskReporter) -> Result<Held, Error> {
+        if let Some(held) = self.names.try_hold(name) {
+            return Ok(held);
+        }
+        let text = "Ollama finishes an earlier create of this name first";
+        reporter.report(Event::Text(text.to_owned())).await;
+        let free = async { Ok(silence::bear(&self.client, reporter, SILENCE, self.names.hold(name)).await) };
+        let held = reporter.unless_stopped(free).await?;
+        reporter.report(Event::Text(String::new())).await;
+        Ok(held)
+    }
+}
+
 // === impl Names ===
 
 impl Names {
     /// The name, when nothing is going on with it.
-    pub(super) fn try_hold(&self, name: &ModelName) -> Option<OwnedMutexGuard<()>> {
+    fn try_hold(&self, name: &ModelName) -> Option<Held> {
         self.lock(name).try_lock_owned().ok()
     }
 
-    /// Waits for the name.
-    pub(super) async fn hold(&self, name: &ModelName) -> OwnedMutexGuard<()> {
+    async fn hold(&self, name: &ModelName) -> Held {
         self.lock(name).lock_owned().await
+    }
+
+    /// Waits for the name for a moment.
+    pub(super) async fn hold_soon(&self, name: &ModelName) -> Result<Held, Error> {
+        timeout(SOON, self.hold(name)).await.map_err(|_late| {
+            let message = format!("Ollama finishes an earlier create of `{name}`: ask again when that is over");
+            Error::new(Kind::Busy(None), message)
+        })
     }
 
     fn lock(&self, name: &ModelName) -> Arc<Lock> {
@@ -62,5 +99,19 @@ mod tests {
             1,
             "what was free when it was looked at is gone"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_question_waits_a_moment() {
+        let names = Names::default();
+        let name = "a".parse().unwrap();
+        let held = names.hold(&name).await;
+        let error = names.hold_soon(&name).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Busy(None), "{error}");
+        let (second, ()) = tokio::join!(names.hold_soon(&name), async {
+            tokio::time::sleep(SOON / 2).await;
+            drop(held);
+        });
+        second.unwrap();
     }
 }

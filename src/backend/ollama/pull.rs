@@ -52,7 +52,7 @@ async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PullSpec, reporter: &Ta
     let client = &shared.client;
     let prepared = async {
         // A create that was cancelled is still being made, and would replace what comes.
-        let held = shared.names.hold(&spec.name).await;
+        let held = shared.held(&spec.name, reporter).await?;
         let turn = Turn::take(turns, client, reporter).await;
         reporter.report(Event::Entered(Phase::Resolving)).await;
         let before = list::find(shared, &spec.name).await?.map(|model| model.digest.clone());

@@ -52,7 +52,7 @@ async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PushSpec, reporter: &Ta
     let client = &shared.client;
     let prepared = async {
         // What is sent is one content from the first layer to the manifest.
-        let held = shared.names.hold(&spec.name).await;
+        let held = shared.held(&spec.name, reporter).await?;
         let turn = Turn::take(turns, client, reporter).await;
         reporter.report(Event::Entered(Phase::Resolving)).await;
         Ok((held, turn, list::find(shared, &spec.name).await?))

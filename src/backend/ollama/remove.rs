@@ -13,7 +13,7 @@ use crate::{
 pub(super) async fn run(shared: &Shared, name: &ModelName) -> Result<u64, Error> {
     let client = &shared.client;
     // A create that was cancelled is still being made, and would bring back what is removed now.
-    let _held = shared.names.hold(name).await;
+    let _held = shared.names.hold_soon(name).await?;
     let _changes = Changes(&shared.recent);
     let all = list::all(shared).await?;
     let absent = || Error::new(Kind::NotFound, format!("Ollama has no model `{name}`"));

@@ -11,6 +11,7 @@ use futures::StreamExt as _;
 use model_control::model::{Digest, ModelName};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
 
 use super::{
     Answer, Layer, Mode, Remote, Route, Shared, Step,
@@ -24,12 +25,13 @@ const MANIFEST: &str = "application/vnd.docker.container.image.v1+json";
 /// Counts a pull while it lasts.
 struct Pulling(Arc<Shared>);
 
-pub(super) async fn answer(shared: Arc<Shared>, request: Request) -> Response<Body> {
+pub(super) async fn answer(shared: Arc<Shared>, cut: Arc<Notify>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     let route = Route::of(&head.method, head.uri.path());
     let (mode, scripted) = {
         let mut state = shared.lock();
         *state.asked.entry(route).or_default() += 1;
+        state.heads.insert(route, head.headers.clone());
         let scripted = state
             .scripts
             .get_mut(&route)
@@ -56,6 +58,11 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request) -> Response<Bo
     }
     match scripted {
         Answer::Usual | Answer::Late(..) => usual(&shared, route, &head, body, guard).await,
+        Answer::Unanswered => {
+            usual(&shared, route, &head, body, guard).await;
+            cut.notify_one();
+            std::future::pending().await
+        }
         Answer::Recorded(name) => script::replay(&shared, name, guard),
         Answer::Json(status, body) => script::json(status, body),
         Answer::Html => html(),
@@ -72,22 +79,25 @@ async fn usual(shared: &Arc<Shared>, route: Route, head: &Parts, body: Body, gua
         Route::Processes => script::json(200, r#"{"models":[]}"#.to_owned()),
         Route::HeadBlob => head_blob(shared, blob_name(head)),
         Route::PostBlob => post_blob(shared, blob_name(head), body).await,
-        Route::Pull | Route::Create | Route::Show => {
+        Route::Pull | Route::Create | Route::Show | Route::Delete | Route::Copy => {
             let body = axum::body::to_bytes(body, MAX_REQUEST).await.unwrap_or_default();
             let Ok(request) = serde_json::from_slice::<Value>(&body) else {
                 return script::json(400, error("missing request body"));
             };
             shared.lock().bodies.push((route, request.clone()));
-            let named = request["model"].as_str().and_then(|name| name.parse().ok());
+            let field = if route == Route::Copy { "source" } else { "model" };
+            let named = request[field].as_str().and_then(|name| name.parse().ok());
             let Some(name) = named else {
                 return script::json(400, error("invalid model name"));
             };
-            if request["stream"] == false && route != Route::Show {
+            if request["stream"] == false {
                 return unscripted(shared, head);
             }
             match route {
                 Route::Pull => pull(shared, &name, guard),
                 Route::Create => create(shared, name, &request),
+                Route::Delete => delete(shared, &name),
+                Route::Copy => copy(shared, &name, &request),
                 _ => show(shared, &name),
             }
         }
@@ -263,6 +273,26 @@ fn texts(request: &Value) -> Vec<Layer> {
         }
     }
     layers
+}
+
+/// Blobs stay, which nobody here counts.
+fn delete(shared: &Shared, name: &ModelName) -> Response<Body> {
+    let mut state = shared.lock();
+    if state.model(name).is_none() {
+        return script::json(404, error(&format!("model '{name}' not found")));
+    }
+    state.models.retain(|model| model.name != *name);
+    script::respond(200, "text/plain; charset=utf-8", Body::empty())
+}
+
+fn copy(shared: &Shared, source: &ModelName, request: &Value) -> Response<Body> {
+    let mut state = shared.lock();
+    let destination = request["destination"].as_str().and_then(|name| name.parse().ok());
+    let (Some(model), Some(destination)) = (state.model(source).cloned(), destination) else {
+        return script::json(404, error(&format!("model \"{source}\" not found")));
+    };
+    state.write(&destination, model.layers);
+    script::respond(200, "text/plain; charset=utf-8", Body::empty())
 }
 
 fn show(shared: &Shared, name: &ModelName) -> Response<Body> {

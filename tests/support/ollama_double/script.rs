@@ -26,6 +26,8 @@ pub(crate) enum Answer {
     Html,
     /// A stream of lines, begun with 200.
     Stream(Vec<Step>),
+    /// It does what it does by itself, and the connection is closed without a word.
+    Unanswered,
     /// Nothing before the gate opens, then this.
     Late(Arc<Gate>, Box<Answer>),
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use model_control::model::{Digest, ModelName};
 use serde_json::{Value, json};
 
@@ -23,6 +23,8 @@ pub(crate) enum Route {
     PostBlob,
     Create,
     Show,
+    Delete,
+    Copy,
     /// None that the double knows.
     Other,
 }
@@ -78,6 +80,8 @@ pub(crate) struct State {
     pub(crate) asked: BTreeMap<Route, usize>,
     /// Bodies of requests that change something, in order.
     pub(crate) bodies: Vec<(Route, Value)>,
+    /// Headers of the last request of each.
+    pub(crate) heads: BTreeMap<Route, HeaderMap>,
     pub(crate) unscripted: Vec<String>,
     pub(crate) pulls: usize,
     pub(crate) most_pulls: usize,
@@ -106,6 +110,8 @@ impl Route {
             ("POST", "/api/pull") => Self::Pull,
             ("POST", "/api/create") => Self::Create,
             ("POST", "/api/show") => Self::Show,
+            ("DELETE", "/api/delete") => Self::Delete,
+            ("POST", "/api/copy") => Self::Copy,
             ("HEAD", path) if path.starts_with("/api/blobs/") => Self::HeadBlob,
             ("POST", path) if path.starts_with("/api/blobs/") => Self::PostBlob,
             _ => Self::Other,
