@@ -10,6 +10,7 @@ use self::life::{LOADING, MANAGING, PUSHING};
 use crate::backend::{Error, Kind, text::told};
 
 mod life;
+mod registry;
 
 /// What was being done: the same words mean another thing for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,7 @@ enum Meaning {
     FileInvalid,
     Quantize,
     Template,
+    License,
     MissingPart,
     RegistryUnreachable,
     RegistryBusy,
@@ -51,6 +53,17 @@ enum Meaning {
     Stalled,
     Protocol,
 }
+
+/// Of models for Apple's runtime, on a machine without it. Names and URLs may hold the bare word.
+const MLX: &str = "requires mlx";
+const MLX_RUNTIME: &str = "mlx runtime";
+
+/// Of all routes that take a name.
+const NAMES: Row = (
+    &["invalid model name", "use either :local or :cloud", "unqualified name"],
+    Meaning::NameInvalid,
+    "Ollama does not take the name",
+);
 
 /// Of all routes.
 const ANY: &[Row] = &[
@@ -75,19 +88,18 @@ const PULLING: &[Row] = &[
         "the registry sent other bytes than its digest says",
     ),
     (
-        &["mlx", "newer version of ollama"],
+        &[MLX, MLX_RUNTIME, "newer version of ollama"],
         Meaning::MissingPart,
         "this Ollama cannot run the model",
     ),
+    NAMES,
     (
-        &["realm host", "unauthorized", "401:", "403:", "id_ed25519"],
+        &["realm host", "unauthorized", "id_ed25519"],
         Meaning::RegistryCredentials,
         "the registry refuses Ollama",
     ),
-    (&["429:"], Meaning::RegistryBusy, "the registry has too much to do"),
-    // Before the words of connections: a registry's text may hold any of them.
     (
-        &["file does not exist", "404:"],
+        &["file does not exist"],
         Meaning::NotFound,
         "the registry has no such model",
     ),
@@ -100,14 +112,10 @@ const PULLING: &[Row] = &[
             "dial tcp",
             "x509",
             "tls:",
-            "i/o timeout",
+            "timeout",
             "context deadline exceeded",
             "eof",
             "no location header",
-            "500:",
-            "502:",
-            "503:",
-            "504:",
             "server gave http response to https client",
         ],
         Meaning::RegistryUnreachable,
@@ -135,7 +143,12 @@ const CREATING: &[Row] = &[
         Meaning::MissingPart,
         "Ollama lacks its program llama-quantize: install a whole Ollama",
     ),
-    (&["mlx"], Meaning::MissingPart, "this Ollama cannot make the model"),
+    (
+        &[MLX, MLX_RUNTIME],
+        Meaning::MissingPart,
+        "this Ollama cannot make the model",
+    ),
+    NAMES,
     (
         &["unsupported quantization type", "quantization is only supported"],
         Meaning::Quantize,
@@ -145,6 +158,11 @@ const CREATING: &[Row] = &[
         &["template error", "template:"],
         Meaning::Template,
         "the template is wrong",
+    ),
+    (
+        &["go value of type []string", "license type"],
+        Meaning::License,
+        "Ollama does not take the licence",
     ),
     (
         &["blobs/sha256-"],
@@ -164,6 +182,10 @@ const CREATING: &[Row] = &[
     (
         &[
             "gguf",
+            "shards",
+            "split.",
+            "filename count",
+            "filename index",
             "unknown type",
             "architecture",
             "tokenizer",
@@ -208,6 +230,7 @@ pub(super) use self::life::is_embedding_only;
 /// An error's text, from a line or a body.
 pub(super) fn said(doing: Doing, text: &str) -> Error {
     let low = text.to_ascii_lowercase();
+    let words = registry::without_urls(&low);
     let rows = match doing {
         Doing::Asking => &[][..],
         Doing::Pulling => PULLING,
@@ -217,16 +240,18 @@ pub(super) fn said(doing: Doing, text: &str) -> Error {
         Doing::Managing => MANAGING,
         Doing::Loading => LOADING,
     };
+    let of_status = registry::status(doing, &low);
     let row = ANY
         .iter()
         .chain(rows)
-        .find(|(needles, ..)| needles.iter().any(|needle| low.contains(needle)));
+        .find(|(needles, ..)| needles.iter().any(|needle| words.contains(needle)))
+        .map(|&(_, meaning, words)| (meaning, words));
     let unknown = match doing {
         // Whatever a model's own runner says, it does not run.
         Doing::Loading => (Meaning::NotLoadable, "Ollama cannot load the model"),
         _ => (Meaning::Protocol, "Ollama failed"),
     };
-    let (meaning, words) = row.map_or(unknown, |&(_, meaning, words)| (meaning, words));
+    let (meaning, words) = of_status.or(row).unwrap_or(unknown);
     let text = told(&life::once(text));
     let message = if text.is_empty() {
         format!("{words}, and does not say why")
@@ -296,6 +321,7 @@ impl Meaning {
             Self::NotFound => Kind::NotFound,
             Self::FileInvalid => Kind::FileInvalid,
             Self::Quantize => Kind::OptionInvalid("import_options.quantize"),
+            Self::License => Kind::OptionInvalid("import_options.license"),
             Self::Template => Kind::OptionInvalid("import_options.template"),
             Self::MissingPart => Kind::MissingPart,
             Self::RegistryUnreachable => Kind::RegistryUnreachable,

@@ -1,17 +1,14 @@
 //! The tables of what came with memory and pushes.
 
-use super::{Meaning, Row};
+use super::{MLX, MLX_RUNTIME, Meaning, NAMES, Row};
 use crate::backend::{Error, Kind};
 
 /// Of a load that was meant for a model which only embeds.
 const EMBEDDING_ONLY: &str = "does not support generate";
 
 pub(super) const MANAGING: &[Row] = &[
-    (
-        &["invalid model name", "is invalid", "unqualified name"],
-        Meaning::NameInvalid,
-        "Ollama does not take the name",
-    ),
+    NAMES,
+    (&["is invalid"], Meaning::NameInvalid, "Ollama does not take the name"),
     (
         &["invalid file magic", "exceeds file size", "unexpected eof", "gguf"],
         Meaning::FileInvalid,
@@ -26,7 +23,12 @@ pub(super) const LOADING: &[Row] = &[
         "Ollama lacks its program llama-server: install a whole Ollama",
     ),
     (
-        &["mlx", "may be incompatible with your version", "no longer compatible"],
+        &[
+            MLX,
+            MLX_RUNTIME,
+            "may be incompatible with your version",
+            "no longer compatible",
+        ],
         Meaning::MissingPart,
         "this Ollama cannot run the model",
     ),
@@ -55,11 +57,7 @@ pub(super) const LOADING: &[Row] = &[
         Meaning::EngineOptions,
         "Ollama does not take an option",
     ),
-    (
-        &["invalid model name"],
-        Meaning::NameInvalid,
-        "Ollama does not take the name",
-    ),
+    NAMES,
     (
         &["timed out waiting for llama-server"],
         Meaning::Stalled,
@@ -96,6 +94,13 @@ pub(super) const PUSHING: &[Row] = &[
         "Ollama did not send all layers and believes that it did, as it can after a push to another name: restart Ollama, \
          then push again",
     ),
+    NAMES,
+    // Before what it is: a file that is not there.
+    (
+        &["id_ed25519"],
+        Meaning::RegistryCredentials,
+        "the registry refuses Ollama",
+    ),
     (
         &["blobs/sha256-"],
         Meaning::FileInvalid,
@@ -107,21 +112,12 @@ pub(super) const PUSHING: &[Row] = &[
         "Ollama has no such model",
     ),
     (
-        &[
-            "realm host",
-            "unauthorized",
-            "401:",
-            "403:",
-            "status 401",
-            "status 403",
-            "denied",
-            "id_ed25519",
-        ],
+        &["realm host", "unauthorized", "status 401", "status 403", "denied"],
         Meaning::RegistryCredentials,
         "the registry refuses Ollama",
     ),
     (
-        &["429:", "status 429"],
+        &["status 429"],
         Meaning::RegistryBusy,
         "the registry has too much to do",
     ),
@@ -138,17 +134,13 @@ pub(super) const PUSHING: &[Row] = &[
             "timeout",
             "context deadline exceeded",
             "eof",
-            "500:",
-            "502:",
-            "503:",
-            "504:",
             "server gave http response to https client",
         ],
         Meaning::RegistryUnreachable,
         "the registry does not serve Ollama",
     ),
     (
-        &["file does not exist", "404:", "405:"],
+        &["file does not exist"],
         Meaning::Protocol,
         "the registry takes no model of that name",
     ),

@@ -95,6 +95,10 @@ fn what_ollama_says_of_a_push() {
             Kind::RegistryCredentials,
         ),
         ("max retries exceeded: EOF".to_owned(), Kind::RegistryUnreachable),
+        (
+            "open /home-dir/.ollama/id_ed25519: no such file or directory".to_owned(),
+            Kind::RegistryCredentials,
+        ),
         ("context canceled".to_owned(), Kind::Interrupted),
         ("file does not exist".to_owned(), Kind::Protocol),
     ] {
