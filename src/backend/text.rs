@@ -1,20 +1,27 @@
 //! An engine's words as callers may read them: short, on one line, without paths of its machine or secrets of URLs.
+//!
+//! A path ends where no engine's sentence goes on within one: at a colon, a comma, a quote. Blanks are part of it as long as a
+//! folder follows, for disks are called `My Disk` and Windows has `Program Files (x86)`; so of a sentence that goes on with
+//! another slash some words are lost. Rejected: a path that ends at a blank, which told the folders behind it.
 
 /// Characters of a text that are told.
 const MAX: usize = 300;
+/// Characters of a text that are read.
+const LONGEST: usize = 16 << 10;
+/// What ends a path.
+const ENDS: &[char] = &['"', '\'', '<', '>', ',', ';', ':', '|'];
+/// What ends its last part as well.
+const BRACKETS: &[char] = &['(', ')', '[', ']', '{', '}', ' '];
+const SEPARATORS: &[char] = &['/', '\\'];
+/// Words with a slash that are in no path.
+const WORDS: &[&str] = &["i/o", "and/or", "n/a"];
 
 /// The text without absolute paths (their last part stays), user information and queries of URLs, and control characters.
 pub(super) fn told(text: &str) -> String {
+    let text: String = text.chars().take(LONGEST).collect();
+    let words: Vec<_> = text.split_whitespace().collect();
     let mut out = String::new();
-    for word in text.split_whitespace() {
-        if !out.is_empty() {
-            out.push(' ');
-        }
-        push_word(&mut out, word);
-        if out.len() > 4 * MAX {
-            break;
-        }
-    }
+    push(&mut out, &words.join(" "));
     let out: String = out
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
@@ -26,10 +33,12 @@ pub(super) fn told(text: &str) -> String {
 }
 
 /// A word may hold several paths: `a:/b/c,/d/e`.
-fn push_word(out: &mut String, word: &str) {
-    let mut rest = word;
+fn push(out: &mut String, text: &str) {
+    let mut rest = text;
     let mut before = None;
-    while let Some(c) = rest.chars().next() {
+    while let Some(c) = rest.chars().next()
+        && out.len() <= 4 * MAX
+    {
         if let Some(url) = url(rest) {
             push_url(out, url);
             rest = &rest[url.len()..];
@@ -37,11 +46,14 @@ fn push_word(out: &mut String, word: &str) {
             continue;
         }
         let begins = before.is_none_or(|before: char| !before.is_alphanumeric() && !"._-/~".contains(before));
-        if c == '/' && begins && rest.len() > 1 {
-            let end = rest.find(ends).unwrap_or(rest.len());
-            let path = &rest[..end];
-            out.push_str(path.trim_end_matches('/').rsplit('/').next().unwrap_or_default());
-            rest = &rest[end..];
+        if begins && let Some(path) = path(rest) {
+            out.push_str(
+                path.trim_end_matches(SEPARATORS)
+                    .rsplit(SEPARATORS)
+                    .next()
+                    .unwrap_or_default(),
+            );
+            rest = &rest[path.len()..];
             before = Some('a');
             continue;
         }
@@ -51,12 +63,37 @@ fn push_word(out: &mut String, word: &str) {
     }
 }
 
+/// The absolute path with which the text begins.
+fn path(text: &str) -> Option<&str> {
+    let root = match text.as_bytes() {
+        [b'/', next, ..] if *next != b' ' => 1,
+        [drive, b':', b'\\', ..] if drive.is_ascii_alphabetic() => 3,
+        [b'\\', b'\\', next, ..] if next.is_ascii_alphanumeric() => 2,
+        _ => return None,
+    };
+    let end = text[root..].find(ENDS).map_or(text.len(), |end| end + root);
+    // Folders: the words up to the last one with a separator, where no other path begins.
+    let (mut folders, mut at) = (root, 0);
+    for word in text[..end].split(' ') {
+        if at > 0 && word.starts_with(SEPARATORS) {
+            break;
+        }
+        let separator = word.rfind(SEPARATORS);
+        if let Some(last) = separator.filter(|_| !WORDS.contains(&word.to_ascii_lowercase().as_str())) {
+            folders = folders.max(at + last + 1);
+        }
+        at += word.len() + 1;
+    }
+    let rest = &text[folders..end];
+    Some(&text[..folders + rest.find(BRACKETS).unwrap_or(rest.len())])
+}
+
 fn url(text: &str) -> Option<&str> {
     let scheme = ["https://", "http://"]
         .into_iter()
         .find(|scheme| text.starts_with(scheme))?;
     let end = text[scheme.len()..]
-        .find(|c: char| "\"'<>,;()\\".contains(c))
+        .find(|c: char| " \"'<>,;()\\".contains(c))
         .map_or(text.len(), |end| end + scheme.len());
     Some(&text[..end])
 }
@@ -73,10 +110,6 @@ fn push_url(out: &mut String, url: &str) {
     out.push_str("://");
     out.push_str(host);
     out.push_str(path);
-}
-
-fn ends(c: char) -> bool {
-    "\"'<>,;:()[]{}|".contains(c)
 }
 
 #[cfg(test)]
@@ -107,6 +140,41 @@ mod tests {
             ("either / or", "either / or"),
             ("a\u{7}b\nc", "a\u{fffd}b c"),
             ("=/root/.ollama/models/", "=models"),
+            (
+                "open /Volumes/My Disk/models/blobs/sha256-11: no such file or directory",
+                "open sha256-11: no such file or directory",
+            ),
+            (
+                "write /Volumes/My Big Disk (1)/models/My Model: no space left on device",
+                "write My Model: no space left on device",
+            ),
+            (
+                r"open C:\Users\bob\.ollama\models\blobs\sha256-11: The system cannot find the file specified.",
+                "open sha256-11: The system cannot find the file specified.",
+            ),
+            (
+                r#"exec: "C:\\Program Files (x86)\\Ollama\\llama-server.exe": file does not exist"#,
+                r#"exec: "llama-server.exe": file does not exist"#,
+            ),
+            (
+                r"not found (checked: C:\Program Files\Ollama\llama-quantize.exe, \\nas\a b\llama-quantize.exe)",
+                "not found (checked: llama-quantize.exe, llama-quantize.exe)",
+            ),
+            ("open c:/Users/bob b/models/x: no", "open c:x: no"),
+            ("rename /a b/c/d /e f/g/h: no", "rename d h: no"),
+            ("rename /a/b /c/d: no", "rename b d: no"),
+            (
+                "/models/a.gguf: I/O error, and/or less",
+                "a.gguf: I/O error, and/or less",
+            ),
+            (
+                "reading /models/a.gguf failed with an I/O error",
+                "reading a.gguf failed with an I/O error",
+            ),
+            ("GET https://u:p@h/a b /c/d", "GET https://h/a b d"),
+            ("/", "/"),
+            (r"C:\", "C:"),
+            ("/é ü/ö/ä: x", "ä: x"),
         ] {
             assert_eq!(told(said), shown, "{said}");
         }
