@@ -30,6 +30,8 @@ const USER_AGENT: &str = concat!("model-control/", env!("CARGO_PKG_VERSION"));
 const CONNECT: Duration = Duration::from_secs(5);
 /// For the head of a short answer. A list of a thousand models takes 30 ms, and a busy Ollama some seconds.
 const ANSWER: Duration = Duration::from_secs(15);
+/// For a change of what lies on its disk, which may be slow: to remove a model of hundreds of gigabytes takes seconds.
+const ORDER: Duration = Duration::from_mins(2);
 /// For the next bytes of a short answer.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Idle connections are closed before Ollama or something before it may close them.
@@ -176,9 +178,14 @@ impl Client {
             .await
     }
 
-    /// A short piece of work, whose answer says nothing.
+    /// A short piece of work, whose answer says nothing. Sent once: where the answer is lost ([`Kind::Unreachable`]) it may
+    /// be done all the same, and who asks looks.
     pub(super) async fn order(&self, method: Method, path: &str, ask: &impl Serialize) -> Result<(), Error> {
-        let response = self.answer(self.asking(method, path, ask).await?).await?;
+        let request = self.asking(method, path, ask).await?;
+        let response = match timeout(ORDER, request.send()).await {
+            Ok(answer) => answer.map_err(|source| self.lost(source))?,
+            Err(_late) => return Err(self.silent(ORDER)),
+        };
         self.wanted(Doing::Managing, response, StatusCode::OK).await.map(drop)
     }
 

@@ -48,10 +48,17 @@ pub(super) async fn run(shared: &Shared, spec: &CopySpec) -> Result<(), Error> {
         source: &text,
         destination: &destination,
     };
-    client.order(Method::POST, "/api/copy", &ask).await?;
-    match list::find(shared, &spec.destination).await? {
-        Some(copy) if copy.digest == source.digest => Ok(()),
-        _ => Err(Error::new(
+    let ordered = client.order(Method::POST, "/api/copy", &ask).await;
+    // Without its answer the list says what became of it.
+    if let Err(error) = &ordered
+        && error.kind != Kind::Unreachable
+    {
+        return ordered;
+    }
+    match (list::find(shared, &spec.destination).await, ordered) {
+        (Ok(Some(copy)), _) if copy.digest == source.digest => Ok(()),
+        (_, Err(error)) | (Err(error), Ok(())) => Err(error),
+        (Ok(_), Ok(())) => Err(Error::new(
             Kind::Protocol,
             format!(
                 "Ollama said that it copied `{}`, and does not list the copy",

@@ -22,12 +22,19 @@ pub(super) async fn run(shared: &Shared, name: &ModelName) -> Result<u64, Error>
     super::not_reserved(name, "remove")?;
     let others_have_it = !shared.weights.sharing(client, &model, &all).await.is_empty();
     let text = model.name.to_string();
-    client
+    let ordered = client
         .order(Method::DELETE, "/api/delete", &Named { model: &text })
-        .await?;
-    match list::find(shared, name).await? {
-        None => Ok(if others_have_it { 0 } else { model.size_bytes }),
-        Some(_) => Err(Error::new(
+        .await;
+    // Without its answer, or when somebody was quicker, the list says what became of it.
+    if let Err(error) = &ordered
+        && !matches!(error.kind, Kind::Unreachable | Kind::NotFound)
+    {
+        return ordered.map(|()| 0);
+    }
+    match (list::find(shared, name).await, ordered) {
+        (Ok(None), _) => Ok(if others_have_it { 0 } else { model.size_bytes }),
+        (_, Err(error)) | (Err(error), Ok(())) => Err(error),
+        (Ok(Some(_)), Ok(())) => Err(Error::new(
             Kind::Protocol,
             format!("Ollama said that it removed `{}`, and lists it still", model.name),
         )),
