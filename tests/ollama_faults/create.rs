@@ -1,9 +1,13 @@
 //! Creates and uploads that go wrong on Ollama's side.
 
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use model_control::model::Digest;
+use serde_json::json;
 use tonic::Code;
 
 use super::{
-    assert_clean, calls,
+    assert_clean, calls, ground,
     ollama_double::{Answer, Gate, Route},
     support::{create, soon, v1},
     until, world,
@@ -78,7 +82,7 @@ async fn what_was_recorded_is_told_truly() {
 async fn a_blob_that_comes_meanwhile_is_no_error() {
     let world = world().await;
     let path = world.ground.home.write_model("big.gguf", 32);
-    let digest = model_control::model::Digest::of(&std::fs::read(&path).unwrap()).to_string();
+    let digest = Digest::of(&fs::read(&path).unwrap()).to_string();
     let double = world.ground.double();
     double.state().blobs.insert(digest, 32 << 20);
     double.on(Route::HeadBlob, Answer::Json(404, String::new()));
@@ -128,4 +132,33 @@ async fn what_was_sent_is_not_sent_again() {
         assert!(made.unwrap().changed);
     }
     assert_eq!(world.ground.double().asked(Route::PostBlob), 1);
+}
+
+/// What was remembered of a file is wrong, which only Ollama finds out: it is read again, and its digest is right from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remembered_digest_that_is_wrong_is_forgotten() {
+    let (ground, _) = ground().await;
+    let path = ground.put("m.gguf", &tiny(0));
+    let file = fs::metadata(&path).unwrap();
+    let nanoseconds = |seconds: i64, rest: i64| seconds * 1_000_000_000 + rest;
+    let key = json!({
+        "dev": file.dev(), "ino": file.ino(), "size": file.size(),
+        "mtime": nanoseconds(file.mtime(), file.mtime_nsec()), "ctime": nanoseconds(file.ctime(), file.ctime_nsec()),
+    });
+    let remembered = json!({
+        "format": "model-control digests", "version": 1, "made": [],
+        "files": [{"key": key, "value": Digest::of(b"another").to_string()}],
+    });
+    fs::create_dir(ground.home.path("state")).unwrap();
+    let state = ground.home.path("state/digests.json");
+    fs::write(&state, remembered.to_string()).unwrap();
+    let world = ground.start().await;
+    let made = super::support::created(&mut world.client.clone(), create("m", &path)).await;
+    let provenance = made.unwrap().provenance.unwrap();
+    assert_eq!(provenance.sources[0].digest, Digest::of(&tiny(0)).to_string());
+    let double = world.ground.double();
+    // The wrong one alone: what was sent under it lies in Ollama under its own digest.
+    assert_eq!((double.asked(Route::PostBlob), double.asked(Route::Create)), (1, 1));
+    let kept = fs::read_to_string(state).unwrap();
+    assert!(!kept.contains(Digest::of(b"another").hex()), "{kept}");
 }

@@ -72,11 +72,24 @@ pub(super) async fn run(
     let _changes = Changes(&shared.recent);
     let _held = shared.held(&spec.name, &reporter).await?;
     reporter.report(Event::Entered(Phase::Parsing)).await;
-    let job = reporter.unless_stopped(Job::prepare(&shared, &spec, &reporter)).await?;
-    if let Some(done) = job.present()? {
-        return Ok(done);
-    }
-    reporter.unless_stopped(job.send()).await?;
+    let mut again = true;
+    let job = loop {
+        let job = reporter.unless_stopped(Job::prepare(&shared, &spec, &reporter)).await?;
+        if let Some(done) = job.present()? {
+            return Ok(done);
+        }
+        match reporter.unless_stopped(job.send()).await {
+            Ok(()) => break job,
+            Err(error) if error.kind == Kind::DigestMismatch => {
+                if !std::mem::take(&mut again) {
+                    return Err(Error::new(Kind::SourceNotUsable, error.message));
+                }
+                let reason = "what was remembered of a file was wrong: the files are read again";
+                reporter.report(Event::Restarted(reason.to_owned())).await;
+            }
+            Err(error) => return Err(error),
+        }
+    };
     point.pass(format!(
         "Ollama cannot stop making `{}` any more: it will be listed when that is done",
         spec.name
@@ -146,7 +159,7 @@ impl<'a> Job<'a> {
                 blobs.push(blob.clone());
             }
         }
-        upload::all(&self.shared.client, &blobs, self.reporter).await
+        upload::all(&self.shared.client, &self.shared.memory, &blobs, self.reporter).await
     }
 
     /// Follows the request to its last line, whoever listens. Ends when Ollama ends it, or when the connection breaks.

@@ -115,6 +115,15 @@ impl Memory {
         self.tables().files.get(&FileKey::of(stamp)?)
     }
 
+    /// Forgets a digest that has turned out to be wrong: whether it was remembered. Blocks while that is saved.
+    pub(super) fn forget(&self, stamp: &Stamp) -> bool {
+        let forgotten = FileKey::of(stamp).is_some_and(|key| self.tables().files.forget(&key));
+        if forgotten {
+            self.save();
+        }
+        forgotten
+    }
+
     /// Remembers one digest: as [`Memory::put_all`].
     #[cfg(test)]
     fn put(&self, stamp: &Stamp, digest: Digest, began: SystemTime) {

@@ -10,7 +10,7 @@ use reqwest::Body;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::client::Client;
+use super::{client::Client, memory::Memory};
 use crate::{
     backend::{Error, Kind, call::TaskReporter, files::File},
     model::{Digest, Event, Layer, Phase},
@@ -33,11 +33,19 @@ pub(super) struct Blob {
 }
 
 /// Sends what Ollama does not have. Dropping the future ends it.
-pub(super) async fn all(client: &Client, blobs: &[Blob], reporter: &TaskReporter) -> Result<(), Error> {
+///
+/// A [`Kind::DigestMismatch`] says that what was remembered of a file was wrong, and is forgotten: read again it has another
+/// digest.
+pub(super) async fn all(
+    client: &Client,
+    memory: &Memory,
+    blobs: &[Blob],
+    reporter: &TaskReporter,
+) -> Result<(), Error> {
     let layers = blobs.iter().map(|blob| blob.layer(0)).collect();
     reporter.report(Event::Entered(Phase::Uploading(layers))).await;
     // Collected: a closure over borrows in a stream is not `Send` in the compiler's eyes.
-    let sends: Vec<_> = blobs.iter().map(|blob| one(client, blob, reporter)).collect();
+    let sends: Vec<_> = blobs.iter().map(|blob| one(client, memory, blob, reporter)).collect();
     stream::iter(sends)
         .buffer_unordered(AT_A_TIME)
         .try_collect::<()>()
@@ -76,7 +84,7 @@ pub(super) async fn room(client: &Client, len: u64, reporter: &TaskReporter) -> 
     }
 }
 
-async fn one(client: &Client, blob: &Blob, reporter: &TaskReporter) -> Result<(), Error> {
+async fn one(client: &Client, memory: &Memory, blob: &Blob, reporter: &TaskReporter) -> Result<(), Error> {
     let path = format!("/api/blobs/{}", blob.digest);
     if !client.head(&path).await? {
         let sent = client.send(&path, blob.body(reporter), blob.source.size()).await;
@@ -87,7 +95,17 @@ async fn one(client: &Client, blob: &Blob, reporter: &TaskReporter) -> Result<()
                 kind: Kind::Unreachable,
                 ..
             }) if client.head(&path).await.unwrap_or(false) => {}
-            Err(error) if error.kind == Kind::DigestMismatch => return Err(blob.source.changed()),
+            Err(error) if error.kind == Kind::DigestMismatch => {
+                let (memory, stamp) = (memory.clone(), blob.source.stamp);
+                let forgetting = tokio::task::spawn_blocking(move || memory.forget(&stamp));
+                let remembered = forgetting.await.unwrap_or_default();
+                let changed = blob.source.changed();
+                return Err(if remembered {
+                    Error::new(Kind::DigestMismatch, changed.message)
+                } else {
+                    changed
+                });
+            }
             Err(error) => return Err(error),
         }
     }

@@ -44,6 +44,11 @@ impl<K: Hash + Eq + Clone, V: Clone + PartialEq> Table<K, V> {
         changed
     }
 
+    /// Whether it was there.
+    pub(super) fn forget(&mut self, key: &K) -> bool {
+        self.entries.remove(key).is_some()
+    }
+
     /// Looks at all entries: there are a few thousand, and what calls it has just read a file or made a model.
     pub(super) fn forget_oldest(&mut self) {
         let oldest = self.entries.iter().min_by_key(|(_, (_, used))| *used);
@@ -77,5 +82,7 @@ mod tests {
         assert!(!table.put(4, 'e'));
         assert!(table.put(3, 'f'));
         assert_eq!(table.oldest_first(), [(1, 'b'), (4, 'e'), (3, 'f')]);
+        assert!(table.forget(&4) && !table.forget(&4));
+        assert_eq!(table.oldest_first(), [(1, 'b'), (3, 'f')]);
     }
 }

@@ -51,6 +51,18 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn what_was_wrong_is_forgotten_for_good() {
+    let base = tempfile::tempdir().unwrap();
+    let memory = Memory::open(base.path());
+    let (wrong, right) = (old(1), old(2));
+    memory.put_all([(wrong, digest(1)), (right, digest(2))], SystemTime::now());
+    assert!(memory.forget(&wrong) && !memory.forget(&wrong));
+    for memory in [memory, Memory::open(base.path())] {
+        assert_eq!((memory.get(&wrong), memory.get(&right)), (None, Some(digest(2))));
+    }
+}
+
+#[test]
 fn what_is_put_is_known_again_after_a_restart() {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("state/deep");
