@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::{
     assert_clean, calls, ground,
-    ollama_double::{Answer, Gate, Route},
+    ollama_double::{Answer, Gate, Route, Step},
     support::{create, soon, v1},
     until, world,
     world::tiny,
@@ -161,4 +161,76 @@ async fn a_remembered_digest_that_is_wrong_is_forgotten() {
     assert_eq!((double.asked(Route::PostBlob), double.asked(Route::Create)), (1, 1));
     let kept = fs::read_to_string(state).unwrap();
     assert!(!kept.contains(Digest::of(b"another").hex()), "{kept}");
+}
+
+const HELPER: &str = "{\"error\":\"failed to validate GGUF with llama-quantize without compatibility patches: llama-quantize \
+                      failed: exit status 1\"}";
+
+/// Ollama's program failed, and Ollama does not say whether the file is wrong or the disk is full: the disk is tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_fails_has_the_disk_tried() {
+    let world = world().await;
+    let double = world.ground.double();
+    let fails = || double.on(Route::Create, Answer::Stream(Step::lines([HELPER])));
+    let tried = || -> u64 {
+        let head = &double.state().heads[&Route::PostBlob]["content-length"];
+        head.to_str().unwrap().parse().unwrap()
+    };
+    fails();
+    let status = world.create("m", &tiny(0)).await.unwrap_err();
+    assert_eq!(
+        calls::told(&status),
+        calls::is(Code::InvalidArgument, "MODEL_FILE_INVALID")
+    );
+    assert!(!status.message().contains("room"), "{status:?}");
+    assert_eq!(tried(), tiny(0).len() as u64 + 1);
+
+    fails();
+    double.on(
+        Route::PostBlob,
+        Answer::Json(
+            500,
+            "{\"error\":\"write /models-dir/blobs/sha256-1: no space left on device\"}".to_owned(),
+        ),
+    );
+    let status = world.create("m", &tiny(0)).await.unwrap_err();
+    assert_eq!(calls::told(&status), calls::is(Code::ResourceExhausted, "DISK_FULL"));
+
+    // Of a large one some of it is tried, and both causes are told.
+    let path = world.ground.home.write_model("large.gguf", 65);
+    fails();
+    let made = super::support::created(&mut world.client.clone(), create("m", &path)).await;
+    let status = made.unwrap_err();
+    assert_eq!(
+        calls::told(&status),
+        calls::is(Code::InvalidArgument, "MODEL_FILE_INVALID")
+    );
+    assert!(status.message().contains("no room"), "{status:?}");
+    assert_eq!(tried(), (64 << 20) + 1);
+    assert_eq!(double.asked(Route::PostBlob), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_fails_when_nobody_listens_has_nothing_tried() {
+    let world = world().await;
+    let double = world.ground.double();
+    let gate = Gate::new();
+    let fails = Answer::Stream(Step::lines([HELPER]));
+    double.on(Route::Create, Answer::Late(gate.clone(), Box::new(fails)));
+    let path = world.ground.put("m.gguf", &tiny(0));
+    let mut stream = soon(world.client.clone().create_from_path(create("m", &path)))
+        .await
+        .unwrap()
+        .into_inner();
+    let first = soon(stream.message()).await.unwrap().unwrap();
+    let Some(v1::create_from_path_response::Event::Progress(first)) = first.event else {
+        panic!("no snapshot first")
+    };
+    until(|| double.asked(Route::Create) == 1).await;
+    calls::cancel(&mut world.operations.clone(), &first.operation_id)
+        .await
+        .unwrap();
+    gate.open();
+    assert!(world.create("m", &tiny(0)).await.unwrap().changed);
+    assert_eq!(double.asked(Route::PostBlob), 1);
 }

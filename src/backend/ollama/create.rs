@@ -24,7 +24,7 @@ use super::{
     hash, list,
     memory::{Made, recipe},
     recent::Changes,
-    upload::{self, Blob},
+    upload::{self, Blob, Room},
     wire::{CreateRequest, Message, Version},
 };
 use crate::{
@@ -196,20 +196,27 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Ollama does not tell a full disk from a wrong file when its program fails: the copy's bytes are tried.
+    /// Ollama does not tell a full disk from a wrong file when its program fails: the disk is tried. Where that leaves both
+    /// possible, both are told.
     async fn without_reason(&self, error: Error) -> Error {
+        if self.reporter.is_stopped() {
+            return error;
+        }
         self.reporter
             .report(Event::Text("looking whether Ollama's disk has room".to_owned()))
             .await;
         let size = self.files.iter().map(|(_, blob)| blob.source.size()).sum();
         match upload::room(&self.shared.client, size, self.reporter).await {
-            Err(
-                full @ Error {
-                    kind: Kind::DiskFull { .. },
-                    ..
-                },
-            ) => full,
-            _ => error,
+            Room::None(full) => full,
+            Room::Enough => error,
+            Room::Some => Error {
+                message: format!(
+                    "llama-quantize failed: the file is wrong, or Ollama's disk had no room for a second copy of it ({} MiB); \
+                     which it was stands in Ollama's log",
+                    size >> 20
+                ),
+                ..error
+            },
         }
     }
 

@@ -7,7 +7,10 @@ use std::{io, os::unix::fs::FileExt as _, time::Duration};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::Body;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{client::Client, memory::Memory};
@@ -24,6 +27,22 @@ const AHEAD: usize = 4;
 const AT_A_TIME: usize = 4;
 /// From our last byte until Ollama has written what lay in the connection's buffers, a few MiB.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// Bytes with which a disk is tried: a full one has not so many, and what is tried takes them from everybody for a moment.
+const ROOM: u64 = 64 << 20;
+/// For that, on a slow road.
+const TRY: Duration = Duration::from_mins(1);
+
+/// What is known of Ollama's disk.
+#[derive(Debug)]
+pub(super) enum Room {
+    /// It had room for as much as was asked for.
+    Enough,
+    /// It has some. Whether it has enough was not tried.
+    Some,
+    /// It has none: the failure that says so.
+    None(Error),
+}
 
 /// A file and what it is known by.
 #[derive(Debug, Clone)]
@@ -52,12 +71,14 @@ pub(super) async fn all(
         .await
 }
 
-/// Fails when Ollama's disk has no room for so many bytes more. They are sent, one is missing, and so Ollama removes them.
-pub(super) async fn room(client: &Client, len: u64, reporter: &TaskReporter) -> Result<(), Error> {
+/// Whether Ollama's disk has room for so many bytes more. They are sent, up to a bound; one is missing, and so Ollama removes
+/// them.
+pub(super) async fn room(client: &Client, wanted: u64, reporter: &TaskReporter) -> Room {
+    let len = wanted.min(ROOM);
     let zeros = Bytes::from(vec![0; PIECE]);
-    let reporter = reporter.clone();
+    let alive = reporter.clone();
     let pieces = stream::unfold(len, move |left| {
-        let (zeros, reporter) = (zeros.clone(), reporter.clone());
+        let (zeros, reporter) = (zeros.clone(), alive.clone());
         async move {
             reporter.count(Event::Alive);
             let piece = zeros.slice(..usize::try_from(left).unwrap_or(PIECE).min(PIECE));
@@ -73,14 +94,11 @@ pub(super) async fn room(client: &Client, len: u64, reporter: &TaskReporter) -> 
         }
     });
     let path = format!("/api/blobs/{}", Digest::of(b"the room of a disk"));
-    match client.send(&path, Body::wrap_stream(pieces), len + 1).await {
-        Err(
-            full @ Error {
-                kind: Kind::DiskFull { .. },
-                ..
-            },
-        ) => Err(full),
-        _ => Ok(()),
+    let sent = timeout(TRY, client.send(&path, Body::wrap_stream(pieces), len + 1));
+    match reporter.unless_stopped(async { Ok(sent.await) }).await {
+        Ok(Ok(Err(error))) if matches!(error.kind, Kind::DiskFull { .. }) => Room::None(error),
+        Ok(Ok(_refused)) if len == wanted => Room::Enough,
+        _ => Room::Some,
     }
 }
 
