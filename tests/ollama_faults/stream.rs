@@ -1,10 +1,12 @@
 //! Streams that stall, drip, flood, fall back and do not end.
 
+use std::time::{Duration, Instant};
+
 use model_control::model::Digest;
 
 use super::{
     calls,
-    ollama_double::{Answer, Gate, Layer, Route, Step},
+    ollama_double::{Answer, Gate, Layer, Remote, Route, Step},
     support::{Code, soon, v1},
     until, world,
     world::World,
@@ -139,4 +141,34 @@ fn peak_mib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+}
+
+/// A pull that we leave because of a line goes on in Ollama for a moment: the next one waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_left_for_a_line_has_time_to_stop() {
+    let world = world().await;
+    let double = world.ground.double();
+    let layers = vec![Layer::file("model", Digest::of(b"n"), 1000)];
+    let remote = Remote { layers, half_way: None };
+    double.state().publish(&world.ground.name("n").parse().unwrap(), remote);
+    for line in [Step::Bytes(b"{\n".to_vec()), Step::Long(9 << 20)] {
+        let gate = Gate::new();
+        let mut steps = Step::lines(["{\"status\":\"pulling manifest\"}"]);
+        steps.extend([Step::Wait(gate.clone()), line, Step::Wait(Gate::new())]);
+        double.on(Route::Pull, Answer::Stream(steps));
+        let before = double.asked(Route::Pull);
+        let request = World::request(&world.ground.name("m"));
+        let (left, _) = calls::pulling(&mut world.client.clone(), request).await;
+        until(|| double.asked(Route::Pull) == before + 1).await;
+        let request = World::request(&world.ground.name("n"));
+        let (next, _) = calls::pulling(&mut world.client.clone(), request).await;
+        let begin = Instant::now();
+        gate.open();
+        let status = calls::pulled(left).await.unwrap_err();
+        assert_eq!(calls::told(&status), calls::is(Code::Internal, "BACKEND_PROTOCOL"));
+        calls::pulled(next).await.unwrap();
+        assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
+        double.state().models.clear();
+    }
+    assert_eq!(double.most_pulls(), 1);
 }

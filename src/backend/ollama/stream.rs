@@ -24,6 +24,8 @@ pub(super) struct Stream {
     doing: Doing,
     url: Arc<str>,
     ended: bool,
+    /// Ollama said its last word: the work is over on its side.
+    pub(super) over: bool,
     /// Ollama stopped work that nobody here had stopped.
     pub(super) canceled: bool,
     /// Ollama's own program failed, and Ollama does not say why.
@@ -40,6 +42,7 @@ impl Stream {
             doing,
             url,
             ended: false,
+            over: false,
             canceled: false,
             helper_failed: false,
         }
@@ -53,7 +56,10 @@ impl Stream {
                     let line = line.to_vec();
                     return self.line(&line).map(Some);
                 }
-                Ok(None) if self.ended => return Ok(None),
+                Ok(None) if self.ended => {
+                    self.over = true;
+                    return Ok(None);
+                }
                 Ok(None) => {}
                 Err(too_long) => {
                     let message = format!("{} sent a line of more than {} MiB", self.url, too_long.0 >> 20);
@@ -85,6 +91,7 @@ impl Stream {
         })?;
         match line.error() {
             Some(text) => {
+                self.over = true;
                 self.canceled = error::is_canceled(&text);
                 self.helper_failed = error::is_of_helper(&text);
                 Err(error::said(self.doing, &text))

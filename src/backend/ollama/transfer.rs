@@ -21,7 +21,7 @@ use super::{
     wire::{Line, TransferRequest, Version},
 };
 use crate::{
-    backend::{Error, call::TaskReporter, turns::Turns},
+    backend::{Error, Kind, call::TaskReporter, turns::Turns},
     model::{Event, ModelName},
 };
 
@@ -69,11 +69,7 @@ impl Transfer<'_> {
     pub(super) async fn run(self, client: &Client, turn: &mut Turn, reporter: &TaskReporter) -> Result<(), Error> {
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
-            turn.asked = true;
-            let ended = self.follow(client, reporter).await;
-            // Who left has asked still, for a while.
-            turn.asked = reporter.is_stopped();
-            match ended {
+            match self.follow(client, turn, reporter).await {
                 Err((_, true)) if attempt < TRIES => {
                     let reason = "Ollama was still stopping an earlier transfer of the same content";
                     reporter.report(Event::Restarted(reason.to_owned())).await;
@@ -92,7 +88,9 @@ impl Transfer<'_> {
     }
 
     /// One request to its last line. With its error, whether Ollama was still busy with an earlier one.
-    async fn follow(self, client: &Client, reporter: &TaskReporter) -> Result<(), (Error, bool)> {
+    async fn follow(self, client: &Client, turn: &mut Turn, reporter: &TaskReporter) -> Result<(), (Error, bool)> {
+        // Who leaves has asked still, for a while, whatever made him leave.
+        turn.asked = true;
         let model = self.name.to_string();
         let ask = TransferRequest {
             model: &model,
@@ -109,7 +107,11 @@ impl Transfer<'_> {
             begun = client.stream(self.doing, self.path, &ask) => begun,
             stopped = &mut leave => Err(stopped),
         };
-        let mut stream = begun.map_err(|error| (error, false))?;
+        let mut stream = begun.map_err(|error| {
+            // It may have begun where its answer was lost.
+            turn.asked = matches!(error.kind, Kind::Unreachable | Kind::Interrupted);
+            (error, false)
+        })?;
         let (mut reader, mut way) = (Reader::default(), Way::default());
         loop {
             let next = tokio::select! {
@@ -117,6 +119,7 @@ impl Transfer<'_> {
                 next = stream.next() => next,
                 stopped = &mut leave => Err(stopped),
             };
+            turn.asked = !stream.over;
             let Some(line) = next.map_err(|error| (error, stream.canceled))? else {
                 break;
             };
