@@ -35,8 +35,8 @@ type Read = Option<Arc<ModelInfo>>;
 pub(super) async fn all(shared: &Shared) -> Result<Vec<Arc<ModelInfo>>, Error> {
     const PATH: &str = "/api/tags";
     let answer = shared.client.get_bytes(PATH).await?;
-    let tags = serde_json::from_slice(&answer).and_then(|tags| shared.seen.read(tags));
-    tags.map_err(|source| shared.client.strange(PATH, source))
+    let tags = serde_json::from_slice(&answer).map_err(|source| shared.client.strange(PATH, source))?;
+    Ok(shared.seen.read(tags))
 }
 
 /// The model of this name, in whatever spelling. Where two differ in case only, the one that is spelt alike.
@@ -54,7 +54,7 @@ pub(super) fn named(name: &ModelName, models: impl IntoIterator<Item = Arc<Model
 // === impl Seen ===
 
 impl Seen {
-    fn read(&self, tags: Tags<'_>) -> Result<Vec<Arc<ModelInfo>>, serde_json::Error> {
+    fn read(&self, tags: Tags<'_>) -> Vec<Arc<ModelInfo>> {
         let count = tags.models.len();
         let mut models = Vec::with_capacity(count);
         let mut unseen = Vec::new();
@@ -66,20 +66,31 @@ impl Seen {
             }
         }
         if unseen.is_empty() && seen.len() == count {
-            return Ok(models);
+            return models;
         }
         // Something changed, which is rare: what is kept is never more than an answer and what came with the next.
         if seen.len() > count {
             seen.clear();
         }
         for told in unseen {
-            let read = info(serde_json::from_str(told.get())?).map(Arc::new);
+            let read = read(told.get()).map(Arc::new);
             models.extend(read.clone());
             if seen.len() < MAX_SEEN {
                 seen.insert(told.get().into(), read);
             }
         }
-        Ok(models)
+        models
+    }
+}
+
+/// None of what is told in words that no Ollama has: it hides no other model.
+fn read(told: &str) -> Option<ModelInfo> {
+    match serde_json::from_str(told) {
+        Ok(listed) => info(listed),
+        Err(error) => {
+            tracing::debug!(%error, "Ollama lists what cannot be read");
+            None
+        }
     }
 }
 
@@ -145,8 +156,8 @@ mod tests {
     fn parsed(json: &str) -> Vec<ModelInfo> {
         let tags: Tags<'_> = serde_json::from_str(json).unwrap();
         let seen = Seen::default();
-        let first = seen.read(serde_json::from_str(json).unwrap()).unwrap();
-        assert_eq!(first, seen.read(tags).unwrap(), "read again");
+        let first = seen.read(serde_json::from_str(json).unwrap());
+        assert_eq!(first, seen.read(tags), "read again");
         first.into_iter().map(|model| (*model).clone()).collect()
     }
 
@@ -174,6 +185,8 @@ mod tests {
         let hex = "0".repeat(64);
         let json = format!(
             r#"{{"models":[{{"name":"a b","digest":"{hex}"}},{{"name":"m","digest":"short"}},{{}},
+            {{"name":"n","digest":"{hex}","size":"195"}},{{"name":"o","digest":"{hex}","details":7}},7,null,[],
+            {{"name":"p","digest":"{hex}","details":{{"families":["llama",7]}},"capabilities":"completion"}},
             {{"name":"old","digest":"sha256:{hex}","size":-1,"modified_at":"yesterday"}}]}}"#
         );
         let [model] = &parsed(&json)[..] else { panic!() };
@@ -189,7 +202,7 @@ mod tests {
             |model: &str, size: u32| format!(r#"{{"name":"{model}","digest":"{}","size":{size}}}"#, "0".repeat(64));
         let read = |models: &[String]| {
             let json = format!(r#"{{"models":[{}]}}"#, models.join(","));
-            seen.read(serde_json::from_str(&json).unwrap()).unwrap()
+            seen.read(serde_json::from_str(&json).unwrap())
         };
         let first = read(&[told("a", 1), told("b", 1)]);
         let second = read(&[told("b", 1), told("a", 1)]);
