@@ -195,7 +195,7 @@ impl Client {
         match response.status() {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            status => Err(error::answered(Doing::Uploading, status, None)),
+            status => Err(error::answered(Doing::Uploading, status, error::Body::Empty)),
         }
     }
 
@@ -272,10 +272,18 @@ impl Client {
         if status == wanted {
             return Ok(response);
         }
-        let body = self.body(response, MAX_ERROR).await.unwrap_or_default();
-        let said = serde_json::from_slice::<Value>(&body).ok();
+        let body = self.body(response, MAX_ERROR).await;
+        let said = body
+            .as_ref()
+            .ok()
+            .and_then(|body| serde_json::from_slice::<Value>(body).ok());
         let said = said.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str);
-        Err(error::answered(doing, status, said))
+        let body = match (said, body) {
+            (Some(text), _) => error::Body::Says(text),
+            (None, Ok(body)) if body.is_empty() => error::Body::Empty,
+            (None, _) => error::Body::Foreign,
+        };
+        Err(error::answered(doing, status, body))
     }
 
     async fn body(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, Error> {

@@ -261,12 +261,30 @@ pub(super) fn said(doing: Doing, text: &str) -> Error {
     Error::new(meaning.kind(), message)
 }
 
+/// What came with a status.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Body<'a> {
+    Empty,
+    /// No words of Ollama's.
+    Foreign,
+    /// Ollama's.
+    Says(&'a str),
+}
+
 /// An answer with a status that is none of the wanted ones.
-pub(super) fn answered(doing: Doing, status: StatusCode, text: Option<&str>) -> Error {
+pub(super) fn answered(doing: Doing, status: StatusCode, body: Body<'_>) -> Error {
+    let text = match body {
+        Body::Says(text) => Some(text),
+        Body::Empty | Body::Foreign => None,
+    };
     match (status, text) {
         (StatusCode::UNAUTHORIZED, _) => Error::new(
             Kind::Unreachable,
             "something before it wants credentials (401): put them into the file of `--header-file`",
+        ),
+        (StatusCode::FORBIDDEN, None) if matches!(body, Body::Foreign) => Error::new(
+            Kind::Unreachable,
+            "something before it refuses the request (403): what it wants may be a header, in the file of `--header-file`",
         ),
         (StatusCode::FORBIDDEN, None) => Error::new(
             Kind::Unreachable,

@@ -247,22 +247,33 @@ fn what_ollama_says_of_a_create() {
 
 #[test]
 fn what_other_statuses_mean() {
-    let of = |status: u16, text| answered(Doing::Pulling, StatusCode::from_u16(status).unwrap(), text).kind;
+    let answered = |status: u16, body| answered(Doing::Pulling, StatusCode::from_u16(status).unwrap(), body);
+    let of = |status: u16, body| answered(status, body).kind;
     assert_eq!(
         of(
             503,
-            Some("server busy, please try again.  maximum pending requests exceeded")
+            Body::Says("server busy, please try again.  maximum pending requests exceeded")
         ),
         Kind::Busy(None)
     );
-    assert_eq!(of(403, None), Kind::Unreachable);
-    assert_eq!(of(401, None), Kind::Unreachable);
-    assert_eq!(of(502, None), Kind::Unreachable);
-    assert_eq!(of(301, None), Kind::Protocol);
-    assert_eq!(of(404, None), Kind::Protocol);
+    for body in [Body::Empty, Body::Foreign] {
+        assert_eq!(of(401, body), Kind::Unreachable);
+        assert_eq!(of(403, body), Kind::Unreachable);
+        assert_eq!(of(502, body), Kind::Unreachable);
+        assert_eq!(of(504, body), Kind::Unreachable);
+        assert_eq!(of(301, body), Kind::Protocol);
+        assert_eq!(of(404, body), Kind::Protocol);
+        assert_eq!(of(500, body), Kind::Protocol);
+    }
     assert_eq!(
-        of(500, Some("pull model manifest: file does not exist")),
+        of(500, Body::Says("pull model manifest: file does not exist")),
         Kind::NotFound
     );
-    assert_eq!(of(500, None), Kind::Protocol);
+    // Ollama's own refusal of a Host says nothing at all.
+    let (own, other) = (answered(403, Body::Empty).message, answered(403, Body::Foreign).message);
+    assert!(
+        own.contains("OLLAMA_HOST") && !other.contains("OLLAMA_HOST"),
+        "{own}; {other}"
+    );
+    assert!(other.contains("--header-file"), "{other}");
 }

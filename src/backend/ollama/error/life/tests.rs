@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    super::{Doing, answered, said},
+    super::{Body, Doing, answered, said},
     *,
 };
 use crate::backend::ollama::recorded;
@@ -11,7 +11,7 @@ use crate::backend::ollama::recorded;
 fn of(doing: Doing, name: &str) -> Error {
     let (status, body) = recorded::answer(name);
     let body: Value = serde_json::from_str(&body).unwrap();
-    answered(doing, status, body["error"].as_str())
+    answered(doing, status, Body::Says(body["error"].as_str().unwrap()))
 }
 
 #[test]
