@@ -49,6 +49,7 @@ impl Reader {
             events.push(Event::Entered(Phase::Uploading(Vec::new())));
             events.extend(self.transferred(line));
         } else if line.total > 0 {
+            // Of a create: the file's bytes, of which so many are told as done as the share of its tensors that is.
             let total = line.total.unsigned_abs();
             events.push(Event::Total(total));
             events.push(Event::Bytes(line.completed.max(0).unsigned_abs().min(total)));

@@ -93,6 +93,25 @@ fn a_create_tells_its_layers_and_ends_with_its_last_line() {
     );
 }
 
+/// Each tensor counts alike, as a share of the file's bytes: an estimate that rises, and is whole at the end.
+#[test]
+fn a_create_that_tells_its_tensors_is_told_in_shares_of_its_bytes() {
+    let lines = crate::backend::ollama::recorded::lines("create-gguf-progress");
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    let (_, seen) = fold(&lines);
+    let converting: Vec<_> = seen.iter().filter(|seen| seen.phase == Phase::Converting).collect();
+    assert!(
+        converting
+            .windows(2)
+            .all(|pair| pair[0].completed_bytes < pair[1].completed_bytes)
+    );
+    let last = converting.last().unwrap();
+    assert_eq!(
+        (last.completed_bytes, last.total_bytes),
+        (194_660_832, Some(194_660_832))
+    );
+}
+
 #[test]
 fn a_push_is_told_layer_by_layer() {
     let lines = crate::backend::ollama::recorded::lines("push-ok");
