@@ -15,6 +15,8 @@ mod calls;
 mod case;
 #[path = "ollama_faults/create.rs"]
 mod create;
+#[path = "ollama_faults/headers.rs"]
+mod headers;
 #[path = "ollama_faults/manage.rs"]
 mod manage;
 #[path = "ollama_faults/names.rs"]

@@ -81,6 +81,8 @@ pub(crate) struct Ground {
     pub(crate) gate: Arc<Gate>,
     /// Further flags of the service.
     pub(crate) flags: Vec<String>,
+    /// Further variables of its environment.
+    pub(crate) variables: Vec<(String, String)>,
     /// Its namespace at the registry, which all cases share.
     space: String,
     fast: Option<Front>,
@@ -164,6 +166,7 @@ impl Ground {
             home: Home::new(),
             gate,
             flags: Vec::new(),
+            variables: Vec::new(),
             space: format!("w{}", SPACES.fetch_add(1, Ordering::Relaxed)),
             fast,
             held,
@@ -340,7 +343,8 @@ impl Ground {
             .arg("--model-root")
             .arg(self.home.path("models"))
             .env_clear()
-            .env("HOME", self.home.path(""));
+            .env("HOME", self.home.path(""))
+            .envs(self.variables.iter().cloned());
         if let (Some(fast), Some((held, road))) = (&self.fast, &self.held) {
             let registry = self.shared.registry.as_ref().unwrap().address;
             for host in [

@@ -24,10 +24,12 @@ use std::{
 use axum::{Router, extract::Request};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket},
     sync::Notify,
     task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::{
     script::{Answer, Gate, Step, recorded, recorded_lines},
@@ -42,9 +44,15 @@ pub(crate) struct Double {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
+    tls: Option<TlsAcceptor>,
     /// Bound and never listening: while the double is down, its port is nobody else's.
     _port: TcpSocket,
 }
+
+/// A connection, with TLS or without.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -63,6 +71,11 @@ impl Shared {
 
 impl Double {
     pub(crate) async fn start() -> Self {
+        Self::start_behind(None).await
+    }
+
+    /// With something before it that speaks TLS, where it is given.
+    pub(crate) async fn start_behind(tls: Option<TlsAcceptor>) -> Self {
         let port = socket(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let mut double = Self {
             address: port.local_addr().unwrap(),
@@ -70,6 +83,7 @@ impl Double {
                 state: Mutex::new(State::default()),
             }),
             accepting: None,
+            tls,
             _port: port,
         };
         double.up().await;
@@ -77,7 +91,8 @@ impl Double {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -119,7 +134,11 @@ impl Double {
             }
             tokio::task::yield_now().await;
         };
-        self.accepting = Some(tokio::spawn(accept(listener, Arc::clone(&self.shared))));
+        self.accepting = Some(tokio::spawn(accept(
+            listener,
+            self.tls.clone(),
+            Arc::clone(&self.shared),
+        )));
     }
 
     /// Its connections are cut and new ones refused; models and blobs stay.
@@ -153,7 +172,7 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// Its connections end with it.
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -169,7 +188,16 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let answered = Arc::clone(&cut);
         let answer = move |request: Request| routes::answer(Arc::clone(&shared), Arc::clone(&answered), request);
         let router = Router::new().fallback(answer);
+        let tls = tls.clone();
         connections.spawn(async move {
+            let stream: Box<dyn Io> = match tls {
+                None => Box::new(stream),
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => Box::new(stream),
+                    // A client that trusts nobody.
+                    Err(_refused) => return,
+                },
+            };
             let serving = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
             tokio::select! {
