@@ -41,12 +41,11 @@ async fn cancel(world: &World, progress: &v1::Progress) {
 
 /// Reads until the waiting is told.
 async fn told(stream: &mut Streaming<v1::PullResponse>, first: &v1::Progress) {
-    while first.engine_text != WAITS {
+    let mut text = first.engine_text.clone();
+    while text != WAITS {
         let message = soon(stream.message()).await.unwrap().expect("it waits");
-        if let Some(v1::pull_response::Event::Progress(progress)) = message.event
-            && progress.engine_text == WAITS
-        {
-            return;
+        if let Some(v1::pull_response::Event::Progress(progress)) = message.event {
+            text = progress.engine_text;
         }
     }
 }

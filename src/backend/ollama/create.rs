@@ -24,6 +24,7 @@ use super::{
     hash, list,
     memory::{Made, recipe},
     recent::Changes,
+    stream::Last,
     upload::{self, Blob, Room},
     wire::{CreateRequest, Message, Version},
 };
@@ -178,7 +179,7 @@ impl<'a> Job<'a> {
                 continue;
             };
             let line = match line {
-                Err(error) if stream.helper_failed => return Err(self.without_reason(error).await),
+                Err(error) if stream.last == Last::HelperFailed => return Err(self.without_reason(error).await),
                 line => line?,
             };
             let Some(line) = line else { break };

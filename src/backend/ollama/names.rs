@@ -42,7 +42,8 @@ impl Shared {
         let text = "Ollama finishes an earlier create of this name first";
         reporter.report(Event::Text(text.to_owned())).await;
         let free = async { Ok(silence::bear(&self.client, reporter, SILENCE, self.names.hold(name)).await) };
-        let held = reporter.unless_stopped(free).await?;
+        // Rare, and larger than the work of most callers.
+        let held = Box::pin(reporter.unless_stopped(free)).await?;
         reporter.report(Event::Text(String::new())).await;
         Ok(held)
     }

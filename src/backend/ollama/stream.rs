@@ -24,12 +24,20 @@ pub(super) struct Stream {
     doing: Doing,
     url: Arc<str>,
     ended: bool,
-    /// Ollama said its last word: the work is over on its side.
-    pub(super) over: bool,
-    /// Ollama stopped work that nobody here had stopped.
-    pub(super) canceled: bool,
-    /// Ollama's own program failed, and Ollama does not say why.
-    pub(super) helper_failed: bool,
+    pub(super) last: Last,
+}
+
+/// Ollama's last word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// None that was heard: the work may go on.
+    Unheard,
+    /// The work is over on its side.
+    Over,
+    /// Over, for Ollama stopped work that nobody here had stopped.
+    Canceled,
+    /// Over, for Ollama's own program failed, and Ollama does not say why.
+    HelperFailed,
 }
 
 // === impl Stream ===
@@ -42,9 +50,7 @@ impl Stream {
             doing,
             url,
             ended: false,
-            over: false,
-            canceled: false,
-            helper_failed: false,
+            last: Last::Unheard,
         }
     }
 
@@ -57,7 +63,7 @@ impl Stream {
                     return self.line(&line).map(Some);
                 }
                 Ok(None) if self.ended => {
-                    self.over = true;
+                    self.last = Last::Over;
                     return Ok(None);
                 }
                 Ok(None) => {}
@@ -91,9 +97,13 @@ impl Stream {
         })?;
         match line.error() {
             Some(text) => {
-                self.over = true;
-                self.canceled = error::is_canceled(&text);
-                self.helper_failed = error::is_of_helper(&text);
+                self.last = if error::is_canceled(&text) {
+                    Last::Canceled
+                } else if error::is_of_helper(&text) {
+                    Last::HelperFailed
+                } else {
+                    Last::Over
+                };
                 Err(error::said(self.doing, &text))
             }
             None => Ok(line),

@@ -18,6 +18,7 @@ use super::{
     client::Client,
     error::Doing,
     events::Reader,
+    stream::Last,
     wire::{Line, TransferRequest, Version},
 };
 use crate::{
@@ -119,8 +120,8 @@ impl Transfer<'_> {
                 next = stream.next() => next,
                 stopped = &mut leave => Err(stopped),
             };
-            turn.asked = !stream.over;
-            let Some(line) = next.map_err(|error| (error, stream.canceled))? else {
+            turn.asked = stream.last == Last::Unheard;
+            let Some(line) = next.map_err(|error| (error, stream.last == Last::Canceled))? else {
                 break;
             };
             if way.can_be_left(&line) && reporter.is_stopped() {
