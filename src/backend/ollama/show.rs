@@ -38,7 +38,15 @@ pub(super) async fn run(shared: &Shared, name: &ModelName, verbose: bool) -> Res
     super::not_reserved(name, "show")?;
     let text = model.name.to_string();
     let ask = ShowRequest { model: &text, verbose };
-    let shown: Shown = match client.post(Doing::Managing, "/api/show", &ask).await {
+    let mut answer = client.post(Doing::Managing, "/api/show", &ask).await;
+    if matches!(&answer, Err(error) if error.kind == Kind::FileInvalid) {
+        // A copy onto the name writes its manifest where the old one lies: for a moment it is broken, and listed nowhere.
+        if list::find(shared, name).await?.is_none() {
+            return Ok(None);
+        }
+        answer = client.post(Doing::Managing, "/api/show", &ask).await;
+    }
+    let shown: Shown = match answer {
         Ok(shown) => shown,
         Err(error) if error.kind == Kind::NotFound => {
             if list::find(shared, name).await?.is_none() {

@@ -10,7 +10,7 @@ pub(super) const MANAGING: &[Row] = &[
     NAMES,
     (&["is invalid"], Meaning::NameInvalid, "Ollama does not take the name"),
     (
-        &["invalid file magic", "exceeds file size", "unexpected eof", "gguf"],
+        &["invalid file magic", "exceeds file size", "eof", "gguf"],
         Meaning::FileInvalid,
         "the model's file in Ollama is broken",
     ),
