@@ -125,6 +125,9 @@ struct Sending {
     chunk: u64,
     /// Bytes of the largest one.
     most: u64,
+    /// Mounting is tried once: a registry that refuses it, or fails at it, takes the bytes.
+    mount_tried: bool,
+    /// Uploads that the registry began.
     sessions: u32,
     /// Why the last upload was lost.
     lost: Option<Fault>,
@@ -158,6 +161,7 @@ impl Upload {
             source: None,
             chunk: self.limits.part,
             most: self.limits.part,
+            mount_tried: false,
             sessions: 0,
             lost: None,
         };
@@ -223,19 +227,23 @@ impl Upload {
         if sending.sessions == SESSIONS {
             return Err(Fault::never(self.never_kept(sending.lost.take())));
         }
-        // Mounting is tried once: a registry that refuses it takes the bytes.
         let mounted = match &self.wanted.from {
-            Some(from) if sending.sessions == 0 => self.mount(from).await?,
+            Some(from) if !sending.mount_tried => {
+                let mounted = self.mount(from).await;
+                // A registry that is busy has not looked at it yet.
+                sending.mount_tried =
+                    !matches!(&mounted, Err(fault) if matches!(fault.error.kind, Kind::RegistryBusy(_)));
+                mounted?
+            }
             _ => None,
         };
-        if let Some(Answer::Whole) = mounted {
-            return Ok(Came::Ended(Sent::Mounted));
-        }
-        sending.sessions += 1;
         let answer = match mounted {
+            Some(Answer::Whole) => return Ok(Came::Ended(Sent::Mounted)),
             Some(answer) => answer,
             None => self.start().await?,
         };
+        // Behind the answer: what never began cannot be lost.
+        sending.sessions += 1;
         sending.source = Some(self.opened().await?);
         self.answered(answer, sending)
     }

@@ -234,3 +234,25 @@ async fn a_blob_is_mounted_or_else_sent() {
         assert_eq!(posts, if status > 400 { 2 } else { 1 });
     }
 }
+
+/// Nobody knows what became of it, unless it was not even looked at.
+#[tokio::test]
+async fn a_mount_that_fails_is_not_tried_again_but_at_a_busy_registry() {
+    for (status, sent, posts) in [(500, Sent::Whole, [true, false]), (429, Sent::Mounted, [true, true])] {
+        let asked = std::sync::atomic::AtomicBool::new(false);
+        let double = taking(move |seen, _| {
+            let mounts = seen.path.contains("mount=");
+            let failed = |failed| if failed { 201 } else { status };
+            mounts.then(|| Answer::new(failed(asked.swap(true, Ordering::Relaxed))))
+        })
+        .await;
+        let local = Local::new(BLOB);
+        let mut wanted = local.wanted(&double, layer());
+        wanted.from = Some("else/where".to_owned());
+        let upload = client(&double).upload(wanted, &limits()).unwrap();
+        assert_eq!(upload.run().await.unwrap(), sent, "{status}");
+        let lines = double.lines().into_iter().filter(|line| line.starts_with("POST "));
+        let mounting: Vec<_> = lines.map(|line| line.contains("mount=")).collect();
+        assert_eq!(mounting, posts, "{status}");
+    }
+}

@@ -132,6 +132,18 @@ async fn a_busy_registry_is_asked_again_and_not_for_ever() {
     }
 }
 
+/// More tries than uploads that may be lost: none was begun, so none was lost.
+#[tokio::test]
+async fn a_registry_that_is_too_busy_to_begin_is_called_busy() {
+    let double = taking(|seen, _| (seen.method == "POST").then(|| Answer::new(503).header("retry-after", "0"))).await;
+    let local = Local::new(BLOB);
+    let limits = Limits { tries: 10, ..limits() };
+    let upload = client(&double).upload(local.wanted(&double, layer()), &limits).unwrap();
+    let (kind, message) = failed(&upload).await;
+    assert_eq!(kind, Kind::RegistryBusy(Some(Duration::ZERO)), "{message}");
+    assert_eq!(methods(&double).len(), 11, "a look and ten tries");
+}
+
 #[tokio::test]
 async fn a_registry_without_room_is_not_asked_again() {
     let double = taking(at_chunk(0, |_, _| Answer::new(507))).await;
