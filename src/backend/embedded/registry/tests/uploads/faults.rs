@@ -217,12 +217,15 @@ async fn a_registry_that_falls_silent_is_left() {
     let limits = Limits { tries: 1, ..limits() };
     let upload = client.upload(local.wanted(&double, layer()), &limits).unwrap();
     let mut run = std::pin::pin!(upload.run());
-    while double.held() == 0 {
-        tokio::select! {
-            ended = &mut run => panic!("{ended:?}"),
-            () = tokio::task::yield_now() => {}
+    let silent = async {
+        while double.held() == 0 {
+            tokio::select! {
+                ended = &mut run => panic!("{ended:?}"),
+                () = tokio::task::yield_now() => {}
+            }
         }
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(30), silent).await.unwrap();
     // What is waited for now is the clock alone.
     tokio::time::pause();
     let start = tokio::time::Instant::now();

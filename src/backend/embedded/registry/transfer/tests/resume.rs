@@ -94,9 +94,12 @@ async fn a_partial_file_that_is_removed_meanwhile_never_hangs_nor_lies() {
         for how in 0..4 {
             let (scene, remote) = (Scene::new(), Double::good(SIZE));
             let mut download = scene.fetch(&remote);
-            while download.state().completed < at && download.state().ended.is_none() {
-                tokio::task::yield_now().await;
-            }
+            within(async {
+                while download.state().completed < at && download.state().ended.is_none() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
             let (partial, record) = (scene.partial(&remote), scene.record(&remote));
             let _done = match how {
                 0 => fs::remove_file(&partial),
