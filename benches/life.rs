@@ -8,6 +8,8 @@
 
 #[path = "../tests/support/llama.rs"]
 mod llama;
+#[path = "../tests/support/missing.rs"]
+mod missing;
 #[path = "../tests/support/processes.rs"]
 mod processes;
 #[path = "../tests/support/service.rs"]

@@ -17,6 +17,8 @@ mod empty;
 mod ensure;
 #[path = "ollama/list.rs"]
 mod list;
+#[path = "../tests/support/missing.rs"]
+mod missing;
 #[path = "ollama/models.rs"]
 mod models;
 #[path = "../tests/support/ollama.rs"]

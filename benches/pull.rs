@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../tests/support/missing.rs"]
+mod missing;
 #[path = "../tests/support/registry.rs"]
 mod registry;
 #[path = "../tests/support/service.rs"]

@@ -26,6 +26,8 @@ mod leaving;
 mod limits;
 #[path = "api/list.rs"]
 mod list;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "api/names.rs"]
 mod names;
 #[path = "api/operations.rs"]

@@ -31,6 +31,8 @@ mod life;
 mod list;
 #[path = "support/llama.rs"]
 mod llama;
+#[path = "support/missing.rs"]
+mod missing;
 #[allow(dead_code, reason = "the tests of the adapter use the rest")]
 #[path = "ollama_life/models.rs"]
 mod models;

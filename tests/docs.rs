@@ -17,6 +17,8 @@
 
 #[path = "docs/complaints.rs"]
 mod complaints;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "docs/page.rs"]
 mod page;
 #[path = "docs/sandbox.rs"]

@@ -7,6 +7,8 @@
 mod asked_again;
 #[path = "journal/ended.rs"]
 mod ended;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/service.rs"]

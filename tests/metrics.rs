@@ -6,6 +6,8 @@
 mod exposed;
 #[path = "support/llama.rs"]
 mod llama;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/service.rs"]
 mod service;
 

@@ -19,6 +19,8 @@ mod create;
 mod headers;
 #[path = "ollama_faults/manage.rs"]
 mod manage;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "ollama_faults/names.rs"]
 mod names;
 #[path = "support/ollama.rs"]

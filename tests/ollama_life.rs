@@ -9,6 +9,8 @@
 mod loading;
 #[path = "ollama_life/managing.rs"]
 mod managing;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "ollama_life/models.rs"]
 mod models;
 #[path = "support/ollama.rs"]

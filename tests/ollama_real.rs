@@ -24,6 +24,8 @@ mod full_disk;
 mod hub;
 #[path = "ollama_real/killed.rs"]
 mod killed;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "ollama_real/models.rs"]
 mod models;
 #[path = "support/ollama.rs"]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/ollama.rs"]
 mod ollama;
 

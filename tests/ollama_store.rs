@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/ollama.rs"]
 mod ollama;
 #[path = "support/service.rs"]

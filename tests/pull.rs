@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/registry.rs"]
 mod registry;
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]

@@ -36,6 +36,8 @@ mod leaks;
 mod leaving;
 #[path = "pull_faults/manifests.rs"]
 mod manifests;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "pull_faults/progress.rs"]
 mod progress;
 #[path = "pull_faults/reach.rs"]

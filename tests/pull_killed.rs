@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/service.rs"]

@@ -9,6 +9,8 @@
 mod back;
 #[path = "push/broken.rs"]
 mod broken;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/ollama.rs"]
 mod ollama;
 #[path = "support/registry.rs"]

@@ -5,6 +5,8 @@
 
 #[path = "support/llama.rs"]
 mod llama;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "api/support.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
 mod support;

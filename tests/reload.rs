@@ -4,6 +4,8 @@
 
 #[path = "support/llama.rs"]
 mod llama;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/service.rs"]
 mod service;
 

@@ -14,6 +14,8 @@ mod fit;
 mod life;
 #[path = "support/llama.rs"]
 mod llama;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/processes.rs"]
 mod processes;
 #[path = "runner/room.rs"]
