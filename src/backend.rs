@@ -30,6 +30,7 @@ pub mod error;
 mod files;
 pub mod observed;
 pub mod ollama;
+pub mod registries;
 pub mod scripted;
 pub mod state_file;
 mod text;

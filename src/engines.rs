@@ -17,8 +17,9 @@ use tokio::sync::Semaphore;
 use crate::{
     backend::{
         Backend,
-        embedded::{InvalidHost, OpenError, SettingsError},
+        embedded::{OpenError, SettingsError},
         ollama,
+        registries::InvalidHost,
     },
     config,
     model::{Capability, Digest, Level, ModelInfo, ModelName, RunState, Running},

@@ -18,10 +18,7 @@ mod show;
 mod store;
 
 pub use self::{
-    registry::{
-        AllowList, AllowedHost, InvalidHost, Limits as TransferLimits, Registry, Settings as RegistrySettings,
-        SettingsError,
-    },
+    registry::{Limits as TransferLimits, Registry, Settings as RegistrySettings, SettingsError},
     runner::{Ended, RunnerLimits, RunnerSettings, RunnerSettingsError, engine_child},
     store::OpenError,
 };

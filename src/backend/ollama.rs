@@ -36,7 +36,7 @@ use async_trait::async_trait;
 
 use self::{client::Client, names::Names, pull::Pulls, push::Pushes, recent::Recent, weights::Weights, wire::Version};
 use super::{
-    Backend, Call, CopySpec, CreateSpec, Error, Kind, LoadSpec, PullSpec, PushSpec, call, embedded::AllowList,
+    Backend, Call, CopySpec, CreateSpec, Error, Kind, LoadSpec, PullSpec, PushSpec, call, registries::AllowList,
 };
 use crate::model::{Canary, Capability, Details, ModelInfo, ModelName, Protocol, Running, Unloaded};
 

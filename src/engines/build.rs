@@ -6,11 +6,10 @@ use super::{BuildError, Engine, EngineId, Entry, Setup};
 use crate::{
     backend::{
         Backend,
-        embedded::{
-            AllowList, AllowedHost, Embedded, Pulling, Registry, RegistrySettings, RunnerSettings, TransferLimits,
-        },
+        embedded::{Embedded, Pulling, Registry, RegistrySettings, RunnerSettings, TransferLimits},
         observed::Observed,
         ollama::{self, Memory as Remembered, Ollama},
+        registries::{AllowList, AllowedHost},
     },
     config::{self, Config, Framework, RegistryHost, Run},
 };

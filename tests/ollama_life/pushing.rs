@@ -1,7 +1,7 @@
 //! What is pushed lies in the registry, whole.
 
 use model_control::{
-    backend::{Backend as _, Cancelled, Kind, Next, PushSpec, embedded::AllowList},
+    backend::{Backend as _, Cancelled, Kind, Next, PushSpec, registries::AllowList},
     model::{Event, ImportOptions, Phase},
 };
 

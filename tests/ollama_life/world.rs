@@ -5,8 +5,8 @@ use std::{fs, path::PathBuf, time::Duration};
 use model_control::{
     backend::{
         Backend as _, Call, CopySpec, CreateSpec, Done, Error, LoadSpec, Next,
-        embedded::AllowList,
         ollama::{Memory, Ollama, Settings},
+        registries::AllowList,
     },
     model::{Digest, ImportOptions, KeepAlive, LoadOptions, ModelName, Running, Unloaded},
     source::{gather_model, open_unconfined},

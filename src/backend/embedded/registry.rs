@@ -5,7 +5,6 @@
 //! | `remote` | what a transfer needs of a registry: the bytes of a blob, and what its faults mean |
 //! | `transfer` | one blob from there to the store: ranges, resume, digest, single flight |
 //! | `settings` | what the operator says: hosts, credentials, certificates, proxy, times |
-//! | `origin` | scheme, host and port: what a host is when credentials and lists are compared |
 //! | `address` | which addresses are globally routable |
 //! | `guard` | what may be reached: the list, literals, looked-up and connected addresses |
 //! | `wire` | the HTTP clients, and one request with its times |
@@ -26,7 +25,6 @@
 //! the second answer may be another one.
 
 mod address;
-mod allow;
 mod auth;
 mod blob;
 mod client;
@@ -34,7 +32,6 @@ mod credentials;
 mod document;
 mod fault;
 mod guard;
-mod origin;
 mod proxy;
 mod publish;
 mod redirect;
@@ -51,9 +48,8 @@ mod double;
 mod tests;
 
 pub use self::{
-    allow::AllowList,
     client::Registry,
-    settings::{AllowedHost, InvalidHost, Settings, SettingsError},
+    settings::{Settings, SettingsError},
     transfer::Limits,
 };
 pub(crate) use self::{

@@ -25,12 +25,12 @@ use self::challenge::Challenge;
 use super::{
     credentials::{Credential, Credentials, Table, secret},
     fault::{self, Place, Thing},
-    origin::Origin,
     redirect,
     remote::Fault,
     settings::SettingsError,
     wire::{Ask, Wire},
 };
+use crate::backend::registries::Origin;
 
 mod challenge;
 mod token;

@@ -15,12 +15,11 @@ use tokio::time::timeout;
 use super::{
     client::{MAX_ERROR, Registry, Shared, identity},
     fault::{self, Place, Thing},
-    origin::Origin,
     remote::{Fault, Opened, Remote},
     wire::Use,
 };
 use crate::{
-    backend::{Error, Kind, embedded::store::manifest::Layer},
+    backend::{Error, Kind, embedded::store::manifest::Layer, registries::Origin},
     model::ModelName,
 };
 

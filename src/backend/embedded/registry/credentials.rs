@@ -22,8 +22,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use serde::Deserialize;
 
-use super::{origin::Origin, settings::SettingsError};
-use crate::backend::embedded::store::stamp::{Sort, Stamp};
+use super::settings::SettingsError;
+use crate::backend::{
+    embedded::store::stamp::{Sort, Stamp},
+    registries::Origin,
+};
 
 const MAX_FILE: u64 = 1 << 20;
 

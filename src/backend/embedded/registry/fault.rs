@@ -9,10 +9,9 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::{
     guard::Refused,
-    origin::Origin,
     remote::{Fault, Retry},
 };
-use crate::backend::{Error, Kind};
+use crate::backend::{Error, Kind, registries::Origin};
 
 /// Longest wait that a registry may ask for; more is taken as this.
 const MAX_WAIT: Duration = Duration::from_hours(1);

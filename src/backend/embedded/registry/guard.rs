@@ -9,13 +9,11 @@ use std::{
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::{
-    address, allow,
-    origin::Origin,
-    remote::Fault,
-    settings::{AllowedHost, Settings},
+use super::{address, remote::Fault, settings::Settings};
+use crate::{
+    backend::registries::{self, AllowedHost, Origin},
+    model::ModelName,
 };
-use crate::model::ModelName;
 
 /// Decides for every request where it may go.
 #[derive(Clone)]
@@ -78,7 +76,7 @@ impl Guard {
 
     /// The registry that a model names. The caller's `insecure` and the operator's list must both say plain http.
     pub(super) fn registry(&self, name: &ModelName, insecure: bool) -> Result<Origin, Fault> {
-        allow::named(&self.allow, name, insecure).map_err(Fault::never)
+        registries::named(&self.allow, name, insecure).map_err(Fault::never)
     }
 
     /// Whether the operator named this very place, for plain http when it is that.

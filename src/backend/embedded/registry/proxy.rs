@@ -11,10 +11,9 @@ use reqwest::Url;
 
 use super::{
     fault::Place,
-    origin::Origin,
     remote::{Fault, Retry},
 };
-use crate::backend::{Error, Kind};
+use crate::backend::{Error, Kind, registries::Origin};
 
 /// How the HTTP client's errors of tunnels begin; their type is private.
 const TUNNEL: &str = "tunnel error: ";

@@ -8,10 +8,10 @@ use reqwest::{Response, Url};
 
 use super::{
     fault::{self, Place},
-    origin::Origin,
     remote::Fault,
     wire::{Ask, Wire},
 };
+use crate::backend::registries::Origin;
 
 /// Hubs need one, or two.
 const MAX_HOPS: usize = 5;

@@ -1,8 +1,8 @@
 //! What the operator says of registries: hosts, credentials, certificates, proxy, times.
 
-use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
-use super::origin::Origin;
+use crate::backend::registries::AllowedHost;
 
 /// How registries may be reached. The default reaches none.
 #[derive(Clone, Default)]
@@ -22,10 +22,6 @@ pub struct Settings {
     pub timeouts: Timeouts,
 }
 
-/// A registry that names may name: `host[:port]`, or `http://host[:port]` where plain http is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AllowedHost(pub(crate) Origin);
-
 /// How long is waited for a registry.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -38,11 +34,6 @@ pub struct Timeouts {
     /// Before the second try of a manifest: 500 ms, doubled before each further one, and shortened at random by up to half.
     pub back_off: Duration,
 }
-
-/// A text that is no registry.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a registry is `host[:port]`, or `http://host[:port]` where plain http is meant")]
-pub struct InvalidHost;
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -107,37 +98,6 @@ impl fmt::Debug for Settings {
     }
 }
 
-// === impl AllowedHost ===
-
-impl AllowedHost {
-    /// Whether plain http is meant.
-    pub fn plain_http(&self) -> bool {
-        self.0.plain_http
-    }
-}
-
-impl FromStr for AllowedHost {
-    type Err = InvalidHost;
-
-    fn from_str(text: &str) -> Result<Self, InvalidHost> {
-        let (authority, plain_http) = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (rest, true),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (rest, false),
-            Some(_) => return Err(InvalidHost),
-            None => (text, false),
-        };
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        Origin::new(authority, plain_http).map(Self).ok_or(InvalidHost)
-    }
-}
-
-impl fmt::Display for AllowedHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.0.plain_http { "http://" } else { "" };
-        write!(f, "{scheme}{}", self.0)
-    }
-}
-
 // === impl Timeouts ===
 
 impl Default for Timeouts {
@@ -147,27 +107,6 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(30),
             progress: Duration::from_secs(15),
             back_off: Duration::from_millis(500),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_written_with_or_without_its_scheme() {
-        for (text, plain_http, shown) in [
-            ("registry.ollama.ai", false, "registry.ollama.ai"),
-            ("https://HF.co/", false, "hf.co"),
-            ("http://127.0.0.1:5000", true, "http://127.0.0.1:5000"),
-            ("http://[::1]:80", true, "http://[::1]"),
-        ] {
-            let host: AllowedHost = text.parse().unwrap();
-            assert_eq!((host.plain_http(), host.to_string().as_str()), (plain_http, shown));
-        }
-        for bad in ["", "ftp://a", "http://", "https://a/v2", "*.example.org", "a@b"] {
-            assert_eq!(bad.parse::<AllowedHost>(), Err(InvalidHost), "{bad:?}");
         }
     }
 }

@@ -16,12 +16,11 @@ use self::clients::Clients;
 use super::{
     fault::{self, Place},
     guard::{Guard, Net},
-    origin::Origin,
     proxy::Proxy,
     remote::Fault,
     settings::{Settings, SettingsError, Timeouts},
 };
-use crate::backend::Kind;
+use crate::backend::{Kind, registries::Origin};
 
 mod clients;
 

@@ -9,13 +9,15 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{Access, Scope, challenge::Challenge};
-use crate::backend::embedded::registry::{
-    credentials::{Credential, Table},
-    fault::{self, Place, Thing},
-    origin::Origin,
-    redirect,
-    remote::Fault,
-    wire::{Ask, Use, Wire},
+use crate::backend::{
+    embedded::registry::{
+        credentials::{Credential, Table},
+        fault::{self, Place, Thing},
+        redirect,
+        remote::Fault,
+        wire::{Ask, Use, Wire},
+    },
+    registries::Origin,
 };
 
 /// Bytes of an answer with a token, and of an error's text.

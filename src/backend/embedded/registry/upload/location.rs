@@ -10,11 +10,10 @@ use reqwest::Url;
 use super::super::{
     fault::{self, Place},
     guard::Guard,
-    origin::Origin,
     redirect,
     remote::Fault,
 };
-use crate::backend::{Error, Kind};
+use crate::backend::{Error, Kind, registries::Origin};
 
 /// The upload's next place. The answer came from `from`.
 pub(super) fn next(from: &Url, headers: &HeaderMap, registry: &Origin, guard: &Guard) -> Result<Url, Fault> {

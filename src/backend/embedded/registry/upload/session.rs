@@ -10,7 +10,6 @@ use super::{
     super::{
         client::{DIGEST, MAX_ERROR, Shared, identity},
         fault::{self, Place, Thing},
-        origin::Origin,
         remote::Fault,
         wire::{Ask, Use},
     },
@@ -18,6 +17,7 @@ use super::{
     chunk::Source,
     location,
 };
+use crate::backend::registries::Origin;
 
 /// An upload that a registry holds open.
 #[derive(Clone)]
