@@ -1,7 +1,7 @@
 //! The import graph is the architecture: these tests fail when it is broken.
 //!
-//! What is checked: which room names which (the table in `src/lib.rs`), where the transport and the HTTP client may be
-//! named, and how long files are. Source is read as text, so code that is compiled for another system counts too.
+//! What is checked: which room names which (the table in `src/lib.rs`), that it is one above it, that no engine names
+//! another, where the transport and the HTTP client may be named, and how long files are. Source is read as text, so code that is compiled for another system counts too.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -40,6 +40,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("app", &["*"]),
 ];
 
+/// The engines of `backend`, which know nothing of each other.
+const ENGINES: &[&str] = &["embedded", "ollama", "scripted"];
+
 /// What everybody may name.
 const FOR_ALL: &str = "telemetry";
 /// What tests may name wherever they stand: it makes the files that they need.
@@ -65,6 +68,20 @@ struct File {
 #[test]
 fn rooms_use_only_what_the_map_allows() {
     none(sources().iter().flat_map(|file| edges(&file.path, &file.text)));
+}
+
+#[test]
+fn the_map_leads_upwards_only() {
+    none(downward(ALLOWED).into_iter());
+}
+
+#[test]
+fn engines_do_not_name_each_other() {
+    none(
+        sources()
+            .iter()
+            .flat_map(|file| between_engines(&file.path, &file.text)),
+    );
 }
 
 #[test]
@@ -128,8 +145,7 @@ fn edges(path: &str, source: &str) -> Vec<String> {
         let begins = |prefix: &str| {
             prefix.split("::").zip(&named.path).all(|(a, b)| a == b) && named.path.len() >= prefix.split("::").count()
         };
-        named.path.is_empty()
-            || begins(room)
+        begins(room)
             || begins(FOR_ALL)
             || (named.test && begins(FOR_TESTS))
             || uses.iter().any(|&used| used == "*" || begins(used))
@@ -144,6 +160,34 @@ fn edges(path: &str, source: &str) -> Vec<String> {
                 named.path.join("::")
             )
         })
+        .collect()
+}
+
+/// The edges of a map that lead to no room above their own. `*` is for the room that wires all others.
+fn downward(map: &[(&str, &[&str])]) -> Vec<String> {
+    let above = |at: usize, used: &str| map[..at].iter().any(|&(room, _)| used.split("::").next() == Some(room));
+    let edges = map
+        .iter()
+        .enumerate()
+        .flat_map(|(at, (room, uses))| uses.iter().map(move |&used| (at, *room, used)));
+    edges
+        .filter(|&(at, _, used)| used != "*" && !above(at, used))
+        .map(|(_, room, used)| format!("`{used}` is not above `{room}`"))
+        .collect()
+}
+
+/// What one engine names of another.
+fn between_engines(path: &str, source: &str) -> Vec<String> {
+    let engine = |path: &[String]| match path {
+        [room, engine, ..] if room == "backend" => ENGINES.iter().find(|known| *known == engine),
+        _ => None,
+    };
+    let (module, test) = module(path);
+    let Some(own) = engine(&module) else { return Vec::new() };
+    scan::paths(source, &module, test)
+        .into_iter()
+        .filter(|named| engine(&named.path).is_some_and(|other| other != own))
+        .map(|named| format!("{path}:{}: `{own}` may not use `{}`", named.line, named.path.join("::")))
         .collect()
 }
 

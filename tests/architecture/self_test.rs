@@ -1,6 +1,6 @@
 //! The scanner and the rules can fail: each is shown what it must find, and what it must not.
 
-use super::{edges, foreign, row, scan};
+use super::{between_engines, downward, edges, foreign, row, scan};
 
 /// The paths that `source` names as the module `a::b`, joined.
 fn named(source: &str) -> Vec<String> {
@@ -116,6 +116,53 @@ fn allowed_edges_are_silent() {
     );
     assert!(edges("src/app.rs", "use crate::{cli, grpc, manager};").is_empty());
     assert!(edges("src/main.rs", "use model_control::{app, cli};").is_empty());
+}
+
+/// Under another name the whole crate could be reached, and no word of it be seen.
+#[test]
+fn the_crate_itself_is_named_by_its_roots_only() {
+    let source = "use crate::{self as all};";
+    assert_eq!(
+        edges("src/manager.rs", source),
+        ["src/manager.rs:1: `manager` may not use ``"]
+    );
+    assert_eq!(edges("src/cli.rs", "use super::{self as all};").len(), 1);
+    for root in ["src/app.rs", "src/app/stop.rs", "src/lib.rs", "src/main.rs"] {
+        assert!(edges(root, source).is_empty(), "{root}");
+    }
+}
+
+#[test]
+fn an_edge_downwards_is_told() {
+    let map: &[(&str, &[&str])] = &[
+        ("a", &[]),
+        ("b", &["a", "c::d", "b"]),
+        ("c", &["a::x", "e"]),
+        ("d", &["*"]),
+    ];
+    assert_eq!(
+        downward(map),
+        [
+            "`c::d` is not above `b`",
+            "`b` is not above `b`",
+            "`e` is not above `c`"
+        ]
+    );
+}
+
+#[test]
+fn an_edge_between_engines_is_told() {
+    let source = "use super::{call, embedded::AllowList, registries};";
+    assert_eq!(
+        between_engines("src/backend/ollama.rs", source),
+        ["src/backend/ollama.rs:1: `ollama` may not use `backend::embedded::AllowList`"]
+    );
+    let source = "use crate::backend::ollama::client;";
+    assert_eq!(between_engines("src/backend/embedded/pull.rs", source).len(), 1);
+    assert_eq!(between_engines("src/backend/embedded/tests/pull.rs", source).len(), 1);
+    for path in ["src/backend/ollama/pull.rs", "src/backend/files.rs", "src/engines.rs"] {
+        assert!(between_engines(path, source).is_empty(), "{path}");
+    }
 }
 
 #[test]
