@@ -4,13 +4,13 @@
 //! [`ANSWER`]; long work is bounded by those who follow it.
 
 use std::{
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use reqwest::{Body, Method, RequestBuilder, Response};
 use rustls::crypto::ring;
 use serde::{Serialize, de::DeserializeOwned};
@@ -25,6 +25,8 @@ use crate::{
     backend::{Error, Kind},
     telemetry::trace,
 };
+
+mod headers;
 
 const USER_AGENT: &str = concat!("model-control/", env!("CARGO_PKG_VERSION"));
 const CONNECT: Duration = Duration::from_secs(5);
@@ -42,8 +44,6 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 64 << 20;
 /// Bytes of an error's body that are read.
 const MAX_ERROR: usize = 64 << 10;
-/// Bytes of the file of headers.
-const MAX_HEADER_FILE: u64 = 64 << 10;
 
 /// Where an Ollama is and how it is reached.
 #[derive(Debug, Clone)]
@@ -120,8 +120,7 @@ impl Client {
                 path: path.clone(),
                 why,
             };
-            let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-            headers(&text).map_err(|why| wrong(why.to_owned()))?;
+            headers::read(path).map_err(wrong)?;
         }
         Ok(Self {
             http: builder.build().map_err(SettingsError::Client)?,
@@ -240,13 +239,17 @@ impl Client {
         let Some(file) = &self.header_file else {
             return Ok(request);
         };
-        let unusable = "the file of --header-file cannot be used: see the log";
-        let text = read(file)
-            .await
-            .map_err(|source| Error::new(Kind::Unreachable, unusable).because(source))?;
-        let headers = headers(&text).map_err(|why| {
+        let file = Arc::clone(file);
+        let read = tokio::task::spawn_blocking(move || headers::read(&file)).await;
+        let read = read.map_err(|error| {
+            Error::new(Kind::Internal, "a file could not be read by a fault of this service").because(error)
+        })?;
+        let headers = read.map_err(|why| {
             tracing::warn!(why, "the file of --header-file cannot be used");
-            Error::new(Kind::Unreachable, unusable)
+            Error::new(
+                Kind::Unreachable,
+                "the file of --header-file cannot be used: see the log",
+            )
         })?;
         Ok(request.headers(headers))
     }
@@ -326,34 +329,6 @@ impl fmt::Debug for Client {
     }
 }
 
-async fn read(path: &Path) -> io::Result<String> {
-    use tokio::io::AsyncReadExt as _;
-    let mut text = String::new();
-    let file = tokio::fs::File::open(path).await?;
-    file.take(MAX_HEADER_FILE).read_to_string(&mut text).await?;
-    Ok(text)
-}
-
-/// One `Name: value` a line; empty lines and those that begin with `#` say nothing.
-fn headers(text: &str) -> Result<HeaderMap, &'static str> {
-    let mut headers = HeaderMap::new();
-    for line in text.lines().map(str::trim) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (name, value) = line.split_once(':').ok_or("has a line that is not `Name: value`")?;
-        let name: HeaderName = name
-            .trim()
-            .parse()
-            .map_err(|_| "has a line whose name is none of a header")?;
-        let value: Result<HeaderValue, _> = value.trim().parse();
-        let mut value = value.map_err(|_| "has a line whose value is none of a header")?;
-        value.set_sensitive(true);
-        headers.append(name, value);
-    }
-    Ok(headers)
-}
-
 fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
@@ -379,15 +354,23 @@ fn with_roots(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, rust
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_header_file_has_one_header_a_line() {
-        let text = "# for the proxy\nAuthorization: Bearer a:b\n\n X-Team :  models \n";
-        let headers = headers(text).unwrap();
-        assert_eq!(headers["authorization"], "Bearer a:b");
-        assert_eq!(headers["x-team"], "models");
-        assert!(headers["authorization"].is_sensitive());
-        for bad in ["no colon", "a b: c", "a: \u{1}"] {
-            assert!(super::headers(bad).is_err(), "{bad}");
-        }
+    /// What is cut off could be half a token.
+    #[tokio::test]
+    async fn a_header_file_is_read_whole_or_not_at_all() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let settings = Settings {
+            url: "http://127.0.0.1:1".to_owned(),
+            header_file: Some(file.path().to_owned()),
+        };
+        let written = |size: usize| std::fs::write(file.path(), format!("X: {}", "y".repeat(size - 3))).unwrap();
+        written(64 << 10);
+        let client = Client::new(&settings).unwrap();
+        let request = client.request(Method::GET, "/").await.unwrap().build().unwrap();
+        assert_eq!(request.headers()["x"].len(), (64 << 10) - 3);
+        written((64 << 10) + 1);
+        let error = client.request(Method::GET, "/").await.unwrap_err();
+        assert!(error.message.contains("--header-file"), "{error}");
+        let error = Client::new(&settings).unwrap_err().to_string();
+        assert!(error.ends_with("is longer than 64 KiB"), "{error}");
     }
 }
