@@ -25,9 +25,9 @@ pub struct Reporter {
     stop: CancellationToken,
 }
 
-/// A blocking job as a call.
+/// A job that runs, blocking or not, as a call.
 #[derive(Debug)]
-struct Blocking {
+struct Job {
     events: mpsc::Receiver<Event>,
     job: JoinHandle<Result<Done, Error>>,
     stop: DropGuard,
@@ -44,7 +44,7 @@ pub fn blocking(job: impl FnOnce(Reporter) -> Result<Done, Error> + Send + 'stat
     };
     let span = tracing::Span::current();
     let job = tokio::task::spawn_blocking(move || span.in_scope(|| job(reporter)));
-    Box::new(Blocking {
+    Box::new(Job {
         events,
         job,
         stop: stop.drop_guard(),
@@ -68,16 +68,16 @@ impl Reporter {
     /// Fails once the work is no longer wanted.
     pub fn check(&self) -> Result<(), Error> {
         if self.stop.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted, "the work was stopped"));
+            return Err(interrupted());
         }
         Ok(())
     }
 }
 
-// === impl Blocking ===
+// === impl Job ===
 
 #[async_trait]
-impl Call for Blocking {
+impl Call for Job {
     async fn next(&mut self) -> Next {
         match self.events.recv().await {
             Some(event) => Next::Event(event),
@@ -104,4 +104,8 @@ fn joined(ended: Result<Result<Done, Error>, tokio::task::JoinError>) -> Result<
     ended.unwrap_or_else(|error| {
         Err(Error::new(Kind::Internal, "the work broke off by a fault of this service").because(error))
     })
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "the work was stopped")
 }

@@ -2,18 +2,16 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use tokio::{
     sync::{Mutex, mpsc},
-    task::JoinHandle,
     time::sleep,
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::{EVENTS, Reporter, joined};
+use super::{EVENTS, Job, Reporter, interrupted};
 use crate::{
-    backend::{Call, Cancelled, Done, Error, Kind, Next},
+    backend::{Call, Done, Error},
     model::Event,
 };
 
@@ -27,14 +25,6 @@ pub struct TaskReporter {
     stop: CancellationToken,
     /// Held while what is done cannot be undone.
     last_step: Arc<Mutex<()>>,
-}
-
-/// A task as a call.
-#[derive(Debug)]
-struct Task {
-    events: mpsc::Receiver<Event>,
-    job: JoinHandle<Result<Done, Error>>,
-    stop: DropGuard,
 }
 
 /// Runs `job` as a task. When it is no longer wanted it may end by itself within a second ([`TaskReporter::unless_stopped`]);
@@ -65,7 +55,7 @@ where
             () = late => Err(interrupted()),
         }
     };
-    Box::new(Task {
+    Box::new(Job {
         events,
         job: tokio::spawn(work.in_current_span()),
         stop: stop.drop_guard(),
@@ -132,40 +122,12 @@ impl TaskReporter {
     }
 }
 
-// === impl Task ===
-
-#[async_trait]
-impl Call for Task {
-    async fn next(&mut self) -> Next {
-        match self.events.recv().await {
-            Some(event) => Next::Event(event),
-            // The task dropped its reporter: it has ended, or is about to.
-            None => Next::Ended(joined((&mut self.job).await)),
-        }
-    }
-
-    async fn cancel(self: Box<Self>) -> Cancelled {
-        let Self { events, job, stop } = *self;
-        drop((stop, events));
-        match joined(job.await) {
-            Err(Error {
-                kind: Kind::Interrupted,
-                ..
-            }) => Cancelled::Stopped,
-            ended => Cancelled::Ended(ended),
-        }
-    }
-}
-
-fn interrupted() -> Error {
-    Error::new(Kind::Interrupted, "the work was stopped")
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::backend::Cancelled;
 
     fn done() -> Done {
         Done {
