@@ -34,7 +34,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use self::{client::Client, names::Names, pull::Pulls, push::Pushes, recent::Recent, weights::Weights, wire::Version};
+use self::{client::Client, names::Names, recent::Recent, transfer::OneAtATime, weights::Weights, wire::Version};
 use super::{
     Backend, Call, CopySpec, CreateSpec, Error, Kind, LoadSpec, PullSpec, PushSpec, call, registries::AllowList,
 };
@@ -80,8 +80,8 @@ const PROTOCOLS: [Protocol; 2] = [Protocol::Ollama, Protocol::OpenAi];
 pub struct Ollama {
     shared: Arc<Shared>,
     allow: AllowList,
-    pulls: Pulls,
-    pushes: Pushes,
+    pulls: OneAtATime,
+    pushes: OneAtATime,
 }
 
 /// What work on it shares.
@@ -109,8 +109,8 @@ impl Ollama {
             recent: Recent::default(),
         });
         Ok(Self {
-            pulls: Pulls::new(Arc::clone(&shared)),
-            pushes: Pushes::new(Arc::clone(&shared)),
+            pulls: OneAtATime::new(Arc::clone(&shared)),
+            pushes: OneAtATime::new(Arc::clone(&shared)),
             shared,
             allow,
         })
@@ -161,7 +161,7 @@ impl Backend for Ollama {
     async fn pull(&self, spec: PullSpec) -> Result<Box<dyn Call>, Error> {
         not_reserved(&spec.name, "pull")?;
         self.allow.check(&spec.name, spec.insecure)?;
-        Ok(self.pulls.start(spec))
+        Ok(pull::start(&self.pulls, spec))
     }
 
     async fn create(&self, spec: CreateSpec) -> Result<Box<dyn Call>, Error> {
@@ -186,7 +186,7 @@ impl Backend for Ollama {
 
     async fn push(&self, spec: PushSpec) -> Result<Box<dyn Call>, Error> {
         self.allow.check(&spec.name, spec.insecure)?;
-        Ok(self.pushes.start(spec))
+        Ok(push::start(&self.pushes, spec))
     }
 
     async fn load(&self, spec: LoadSpec) -> Result<Box<dyn Call>, Error> {

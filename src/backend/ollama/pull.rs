@@ -13,39 +13,16 @@ use super::{
     error::Doing,
     list,
     recent::Changes,
-    transfer::{Transfer, Turn},
+    transfer::{OneAtATime, Transfer, Turn},
 };
 use crate::{
-    backend::{
-        Call, Done, Error, Kind, PullSpec,
-        call::{self, TaskReporter},
-        turns::Turns,
-    },
+    backend::{Call, Done, Error, Kind, PullSpec, call::TaskReporter, turns::Turns},
     model::{Event, ModelName, Phase},
 };
 
-/// The pulls of one Ollama.
-#[derive(Debug)]
-pub(super) struct Pulls {
-    shared: Arc<Shared>,
-    turns: Arc<Turns>,
-}
-
-// === impl Pulls ===
-
-impl Pulls {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            turns: Arc::new(Turns::new(1)),
-        }
-    }
-
-    /// Begins a pull.
-    pub(super) fn start(&self, spec: PullSpec) -> Box<dyn Call> {
-        let (shared, turns) = (Arc::clone(&self.shared), Arc::clone(&self.turns));
-        call::task(|reporter| async move { run(&shared, &turns, &spec, &reporter).await })
-    }
+/// Begins a pull.
+pub(super) fn start(pulls: &OneAtATime, spec: PullSpec) -> Box<dyn Call> {
+    pulls.start(|shared, turns, reporter| async move { run(&shared, &turns, &spec, &reporter).await })
 }
 
 async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PullSpec, reporter: &TaskReporter) -> Result<Done, Error> {

@@ -13,39 +13,16 @@ use super::{
     Shared,
     error::Doing,
     list,
-    transfer::{Transfer, Turn},
+    transfer::{OneAtATime, Transfer, Turn},
 };
 use crate::{
-    backend::{
-        Call, Done, Error, Kind, PushSpec,
-        call::{self, TaskReporter},
-        turns::Turns,
-    },
+    backend::{Call, Done, Error, Kind, PushSpec, call::TaskReporter, turns::Turns},
     model::{Event, Phase},
 };
 
-/// The pushes of one Ollama.
-#[derive(Debug)]
-pub(super) struct Pushes {
-    shared: Arc<Shared>,
-    turns: Arc<Turns>,
-}
-
-// === impl Pushes ===
-
-impl Pushes {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            turns: Arc::new(Turns::new(1)),
-        }
-    }
-
-    /// Begins a push.
-    pub(super) fn start(&self, spec: PushSpec) -> Box<dyn Call> {
-        let (shared, turns) = (Arc::clone(&self.shared), Arc::clone(&self.turns));
-        call::task(|reporter| async move { run(&shared, &turns, &spec, &reporter).await })
-    }
+/// Begins a push.
+pub(super) fn start(pushes: &OneAtATime, spec: PushSpec) -> Box<dyn Call> {
+    pushes.start(|shared, turns, reporter| async move { run(&shared, &turns, &spec, &reporter).await })
 }
 
 async fn run(shared: &Shared, turns: &Arc<Turns>, spec: &PushSpec, reporter: &TaskReporter) -> Result<Done, Error> {

@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    Shared,
     client::Client,
     error::Doing,
     events::Reader,
@@ -22,7 +23,11 @@ use super::{
     wire::{Line, TransferRequest, Version},
 };
 use crate::{
-    backend::{Error, Kind, call::TaskReporter, turns::Turns},
+    backend::{
+        Call, Done, Error, Kind,
+        call::{self, TaskReporter},
+        turns::Turns,
+    },
     model::{Event, ModelName},
 };
 
@@ -37,6 +42,13 @@ const TRIES: u32 = 8;
 /// Before the second try, doubled before each further one up to the last: 60 s in all.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(16);
+
+/// Transfers of one Ollama, those to it or those from it: one at a time.
+#[derive(Debug)]
+pub(super) struct OneAtATime {
+    shared: Arc<Shared>,
+    turns: Arc<Turns>,
+}
 
 /// What is asked of Ollama.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +73,26 @@ pub(super) struct Turn {
     permit: Option<OwnedSemaphorePermit>,
     /// A request is open on Ollama's side.
     asked: bool,
+}
+
+// === impl OneAtATime ===
+
+impl OneAtATime {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            turns: Arc::new(Turns::new(1)),
+        }
+    }
+
+    /// Begins a task that waits for its [`Turn`] itself.
+    pub(super) fn start<F>(&self, run: impl FnOnce(Arc<Shared>, Arc<Turns>, TaskReporter) -> F) -> Box<dyn Call>
+    where
+        F: Future<Output = Result<Done, Error>> + Send + 'static,
+    {
+        let (shared, turns) = (Arc::clone(&self.shared), Arc::clone(&self.turns));
+        call::task(|reporter| run(shared, turns, reporter))
+    }
 }
 
 // === impl Transfer ===
