@@ -9,8 +9,8 @@
 //!
 //! A page's commands stand in fences of `console` after `$ `, each continued after `> `; lines below are what it prints,
 //! `…` stands for any lines. Words behind `console`: `ollama`, `llama` and `registry` are what the fence needs (without it
-//! it is skipped, and fails where `CI` is set), `fails` that the commands fail, `by=FILE` that it is run by that file
-//! instead, `shown` that nobody runs it here. Commands that serve run in the background until the page starts another of
+//! it is skipped, and fails where `CI` is set), `fails` that the commands fail, `by=FILE` that each is run by that file
+//! instead (or one of several), which says so word for word, `shown` that nobody runs it here. Commands that serve run in the background until the page starts another of
 //! their kind. The ports that the pages name are others here, which nobody has.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -30,7 +30,10 @@ use std::{fs, path::Path};
 
 use model_control::model::Reason;
 
-use self::{page::Block, sandbox::Sandbox};
+use self::{
+    page::{Block, Step},
+    sandbox::Sandbox,
+};
 
 fn read(page: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
@@ -41,9 +44,15 @@ fn replay(page: &str) {
     let mut sandbox = Sandbox::new();
     for block in page::blocks(page, &read(page)) {
         match block {
-            Block::Elsewhere { by } => {
-                let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(&by);
-                assert!(file.is_file(), "{page}: {by} runs nothing, for it is not there");
+            Block::Elsewhere { by, steps } => {
+                let files: Vec<_> = by.iter().map(|file| read(file)).collect();
+                for Step { line, command, .. } in steps {
+                    let run = files.iter().any(|file| page::runs(file, &command));
+                    assert!(
+                        run,
+                        "{page}:{line}: {by:?} has neither `{command}` nor a line `# shown: {command}`"
+                    );
+                }
             }
             Block::Here { needs, fails, steps } => {
                 if needs.iter().all(|need| sandbox.has(page, need)) {
@@ -105,8 +114,22 @@ fn the_commands_for_operators_work() {
 }
 
 #[test]
-fn the_commands_of_the_other_pages_are_run_elsewhere() {
+fn the_commands_of_the_other_pages_are_those_that_other_files_run() {
     PAGES[3..].iter().for_each(|page| replay(page));
+}
+
+#[test]
+fn a_file_runs_what_it_has_word_for_word() {
+    let file = "#!/bin/sh\n# cargo doc\n  cargo test --locked | tee\n  # shown: just release /folder\n";
+    for (command, run) in [
+        ("cargo test", true),
+        ("cargo doc", false),
+        ("cargo test --all", false),
+        ("just release /folder", true),
+        ("just release", false),
+    ] {
+        assert_eq!(page::runs(file, command), run, "{command}");
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ pub(crate) enum Block {
         fails: bool,
         steps: Vec<Step>,
     },
-    /// Run by a file of the repository.
-    Elsewhere { by: String },
+    /// Run by files of the repository.
+    Elsewhere { by: Vec<String>, steps: Vec<Step> },
 }
 
 /// A command and what it prints.
@@ -59,10 +59,10 @@ pub(crate) fn blocks(page: &str, text: &str) -> Vec<Block> {
 }
 
 fn block<'a>(page: &str, words: impl Iterator<Item = &'a str>, body: &[(usize, &str)]) -> Option<Block> {
-    let (mut needs, mut fails) = (Vec::new(), false);
+    let (mut needs, mut fails, mut by) = (Vec::new(), false, Vec::new());
     for word in words {
         match (word, word.strip_prefix("by=")) {
-            (_, Some(by)) => return Some(Block::Elsewhere { by: by.to_owned() }),
+            (_, Some(file)) => by.push(file.to_owned()),
             ("shown", _) => return None,
             ("fails", _) => fails = true,
             _ => needs.push(word.to_owned()),
@@ -92,5 +92,19 @@ fn block<'a>(page: &str, words: impl Iterator<Item = &'a str>, body: &[(usize, &
             step.output.pop();
         }
     }
-    Some(Block::Here { needs, fails, steps })
+    Some(if by.is_empty() {
+        Block::Here { needs, fails, steps }
+    } else {
+        Block::Elsewhere { by, steps }
+    })
+}
+
+/// Whether a file says that it runs the command: it does, word for word, or has a line `# shown: COMMAND` where it does so
+/// with other names, folders and versions.
+pub(crate) fn runs(file: &str, command: &str) -> bool {
+    let says = |line: &str| match line.strip_prefix('#') {
+        Some(comment) => comment.strip_prefix(" shown: ") == Some(command),
+        None => line.contains(command),
+    };
+    file.lines().any(|line| says(line.trim()))
 }
