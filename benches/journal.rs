@@ -8,6 +8,7 @@ mod support;
 
 use std::{
     fs,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,10 +16,11 @@ use futures::{StreamExt as _, stream};
 use model_control::{
     backend::scripted::Scripted,
     engines::{Engine, EngineId},
-    manager::{Change, Intent, Label, ModelOperations, OperationKind, Outcome, work::Content},
-    model::{Digest, Event, ModelInfo, ModelName, Phase, Plan, Snapshot, Step},
+    manager::{Intent, Label, ModelOperations, OperationKind, Outcome, work::Content},
+    model::{Digest, Event, KeepAlive, Level, LoadOptions, ModelInfo, ModelName, Phase, Plan, Snapshot, Step},
     operation::{End, Limits, OnDisconnect, Order},
 };
+use serde_json::json;
 
 use self::{
     service::Home,
@@ -127,6 +129,10 @@ fn order(engine: &EngineId, number: usize) -> Order<model_control::manager::work
     let name: ModelName = format!("registry.example.org/team/model-{number}:q8_0")
         .parse()
         .unwrap();
+    let intent = intent();
+    let Intent::Bring { target, .. } = &intent else {
+        panic!("a pull brings a model")
+    };
     Order {
         key: (engine.clone(), name.clone()),
         held: Vec::new(),
@@ -135,14 +141,26 @@ fn order(engine: &EngineId, number: usize) -> Order<model_control::manager::work
             backend: "ollama-backend".to_owned(),
             name,
         },
-        content: Content::Change(Change::Unload),
-        intent: Intent::Change {
-            change: Change::Unload,
-            force: false,
+        content: Content::Registry {
+            digest: None,
+            insecure: false,
+            target: Arc::clone(target),
         },
+        intent,
         on_disconnect: OnDisconnect::Keep,
         first: Snapshot::new(SystemTime::now()),
     }
+}
+
+/// As the journal has it of a pull: what is wanted of the model is nobody's to make but callers'.
+fn intent() -> Intent {
+    let target = json!({
+        "level": Level::default(), "options": LoadOptions::default(), "keep_alive": KeepAlive::default(), "pin": false,
+    });
+    let pull = json!({
+        "Bring": {"source": {"Registry": {"insecure": false}}, "digest": null, "target": target},
+    });
+    serde_json::from_value(pull).unwrap()
 }
 
 fn events() -> [Event; 6] {

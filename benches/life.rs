@@ -19,9 +19,11 @@ mod shape;
 mod support;
 
 use std::{
+    ffi::{OsStr, OsString},
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    os::unix::ffi::OsStrExt as _,
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
     time::{Duration, Instant},
@@ -92,7 +94,7 @@ async fn loads(program: &Path) {
         load(&mut client).await;
         let our = begun.elapsed().as_secs_f64() * 1e3;
         let pid = processes(&home.store("blobs"))[0];
-        let arguments = arguments(pid);
+        let (arguments, variables) = (arguments(pid), variables(pid));
         let begun = Instant::now();
         let unload = v1::UnloadRequest {
             model: "big".to_owned(),
@@ -105,7 +107,7 @@ async fn loads(program: &Path) {
         }
         let returned = begun.elapsed().as_secs_f64() * 1e3;
         let begun = Instant::now();
-        let running = Plain::start(program, &arguments).await;
+        let running = Plain::start(program, &arguments, &variables).await;
         let its = begun.elapsed().as_secs_f64() * 1e3;
         drop(running);
         if round == 0 {
@@ -223,15 +225,26 @@ fn arguments(pid: u32) -> Vec<String> {
     words
 }
 
+/// The variables that the service gave it.
+fn variables(pid: u32) -> Vec<(OsString, OsString)> {
+    let all = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let variables = all.split(|byte| *byte == 0).filter_map(|variable| {
+        let equals = variable.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (&variable[..equals], &variable[equals + 1..]);
+        Some((OsStr::from_bytes(name).to_owned(), OsStr::from_bytes(value).to_owned()))
+    });
+    variables.collect()
+}
+
 // === impl Plain ===
 
 impl Plain {
     /// Until it answers that it is healthy.
-    async fn start(program: &Path, arguments: &[String]) -> Self {
+    async fn start(program: &Path, arguments: &[String], variables: &[(OsString, OsString)]) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
-            .envs([("GGML_NO_BACKTRACE", "1"), ("LLAMA_ARG_CACHE_RAM", "0")])
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
