@@ -31,6 +31,7 @@ mod files;
 pub mod observed;
 pub mod ollama;
 pub mod registries;
+#[doc(hidden)]
 pub mod scripted;
 pub mod state_file;
 mod text;
