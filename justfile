@@ -33,8 +33,7 @@ doc:
 deny:
     cargo deny --locked --log-level error check bans licenses sources
 
-# the fuzz targets compile, by the stable toolchain too (needs g++), and their lock knows what the program depends on; `cargo
-# update -w --manifest-path fuzz/Cargo.toml` mends it
+# the fuzz targets compile (needs g++), and their lock is whole: `cargo update -w --manifest-path fuzz/Cargo.toml` mends it
 fuzz:
     cargo check --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}"
 
