@@ -56,6 +56,8 @@ mod pull;
 mod push;
 #[path = "support/registry.rs"]
 mod registry;
+#[path = "conformance/road.rs"]
+mod road;
 #[path = "support/service.rs"]
 mod service;
 #[path = "conformance/state.rs"]

@@ -8,130 +8,39 @@ mod exposed;
 mod llama;
 #[path = "support/missing.rs"]
 mod missing;
+#[path = "metrics/scene.rs"]
+mod scene;
 #[path = "support/service.rs"]
 mod service;
 
 use std::{
     collections::BTreeSet,
     fs,
-    net::SocketAddr,
     path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
 };
 
 use model_control::{
-    grpc::proto::v1::{
-        CreateFromPathRequest, EnsureReadyRequest, Level, LoadRequest, model_control_client::ModelControlClient,
-    },
+    grpc::proto::v1::{CreateFromPathRequest, EnsureReadyRequest, Level, LoadRequest},
     telemetry::metrics::{Kind, table},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
     time::{interval, timeout},
 };
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
 use self::{
     exposed::Exposed,
-    service::{Home, Service},
+    scene::{LONG, PROGRAM, Scene, get},
+    service::Home,
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
-/// No step takes longer: the test fails then.
-const LONG: Duration = Duration::from_mins(1);
 const TINY: &str = "registry.ollama.ai/library/tiny:latest";
-
-struct Scene {
-    home: Home,
-    service: Service,
-}
-
-impl Scene {
-    fn start(entries: &Value, flags: &[&str]) -> Self {
-        let home = Home::new();
-        fs::write(home.path("configs.yaml"), entries.to_string()).unwrap();
-        let mut command = Command::new(PROGRAM);
-        command
-            .args([
-                "serve",
-                "--listen=127.0.0.1:0",
-                "--metrics-listen=127.0.0.1:0",
-                "--probe-interval=200ms",
-            ])
-            .args(flags)
-            .arg("--config")
-            .arg(home.path("configs.yaml"))
-            .arg("--state-dir")
-            .arg(home.path("state"))
-            .arg("--model-root")
-            .arg(home.path("models"))
-            .env_clear()
-            .env("HOME", home.path(""));
-        if let Some(program) = llama::program("llama-server") {
-            command.arg("--llama-server").arg(program);
-        }
-        let service = Service::start(command);
-        Self { home, service }
-    }
-
-    async fn client(&self) -> ModelControlClient<Channel> {
-        ModelControlClient::new(self.service.channel().await)
-    }
-
-    fn write(&self, text: &str) {
-        let new = self.home.path("configs.yaml.new");
-        fs::write(&new, text).unwrap();
-        fs::rename(new, self.home.path("configs.yaml")).unwrap();
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.service.pid().cast_signed()).unwrap(), signal).unwrap();
-    }
-
-    async fn metrics(&self) -> Exposed {
-        let (status, text) = get(self.service.metrics(), "/metrics").await.unwrap();
-        assert_eq!(status, 200);
-        Exposed::read(&text)
-    }
-
-    /// Scrapes until it is so.
-    async fn until(&self, so: impl Fn(&Exposed) -> bool) -> Exposed {
-        let (mut looks, mut last) = (interval(Duration::from_millis(20)), None);
-        let seen = async {
-            loop {
-                looks.tick().await;
-                let metrics = self.metrics().await;
-                if so(&metrics) {
-                    return metrics;
-                }
-                last = Some(metrics);
-            }
-        };
-        let seen = timeout(LONG, seen).await.ok();
-        seen.unwrap_or_else(|| panic!("it does not come so far: {last:#?}"))
-    }
-}
-
-/// Status and body; an error when nobody answers.
-async fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    let asked = async {
-        let mut socket = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await?;
-        Ok(answer)
-    };
-    let answer: std::io::Result<String> = timeout(LONG, asked).await.unwrap();
-    let answer = answer?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Ok((status, body.to_owned()))
-}
 
 /// Reads a stream to its end.
 async fn drain<T>(stream: Result<tonic::Response<Streaming<T>>, tonic::Status>) -> Result<(), tonic::Status> {

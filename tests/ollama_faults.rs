@@ -36,6 +36,8 @@ mod processes;
 mod pull;
 #[path = "support/registry.rs"]
 mod registry;
+#[path = "conformance/road.rs"]
+mod road;
 #[path = "support/service.rs"]
 mod service;
 #[path = "ollama_faults/stream.rs"]

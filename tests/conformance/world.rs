@@ -19,12 +19,7 @@ use model_control::{
     model::{Digest, ModelName},
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    runtime::Handle,
-    task::{AbortHandle, JoinSet},
-};
+use tokio::runtime::Handle;
 
 use super::{
     calls::{self, Client, Operations},
@@ -33,13 +28,12 @@ use super::{
     ollama_double::{Double, Gate, Layer, Remote, digest_of},
     processes::processes,
     registry::{Front, Registry},
+    road::Road,
     service::{self, Home},
     support::{Channel, HealthCheckRequest, HealthClient, LONG, Status, create, created, soon},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
-/// Bytes that a connection for blobs brings before the gate opens.
-const BEFORE_GATE: usize = 256 << 10;
 /// The registry's address where none is needed: the double asks nobody.
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 static SPACES: AtomicUsize = AtomicUsize::new(0);
@@ -97,12 +91,6 @@ pub(crate) struct World {
     pub(crate) health: HealthClient<Channel>,
     pub(crate) service: service::Service,
     pub(crate) ground: Ground,
-}
-
-/// A road to a registry on which each connection stops after some bytes until the gate opens.
-struct Road {
-    address: SocketAddr,
-    task: AbortHandle,
 }
 
 /// The repository's own model with another last weight: really loadable, and another content for each seed.
@@ -423,62 +411,5 @@ impl World {
             panic!("the stream stays open");
         };
         tokio::time::timeout(LONG * 4, told).await.expect("in time");
-    }
-}
-
-// === impl Road ===
-
-impl Road {
-    async fn to(registry: SocketAddr, gate: &Arc<Gate>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let gate = Arc::clone(gate);
-        let task = tokio::spawn(async move {
-            // Its connections end with it.
-            let mut connections = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                connections.spawn(walk(stream, registry, Arc::clone(&gate)));
-                while connections.try_join_next().is_some() {}
-            }
-        });
-        Self {
-            address,
-            task: task.abort_handle(),
-        }
-    }
-}
-
-impl Drop for Road {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn walk(caller: TcpStream, registry: SocketAddr, gate: Arc<Gate>) -> Option<()> {
-    let registry = TcpStream::connect(registry).await.ok()?;
-    let (mut from_caller, mut to_caller) = caller.into_split();
-    let (mut from_registry, mut to_registry) = registry.into_split();
-    let asking = async { tokio::io::copy(&mut from_caller, &mut to_registry).await.ok().map(drop) };
-    let answering = async {
-        let (mut buffer, mut left) = (vec![0; 64 << 10], BEFORE_GATE);
-        loop {
-            if left == 0 {
-                gate.opened().await;
-                left = usize::MAX;
-            }
-            let room = buffer.len().min(left);
-            let count = from_registry
-                .read(&mut buffer[..room])
-                .await
-                .ok()
-                .filter(|count| *count > 0)?;
-            to_caller.write_all(&buffer[..count]).await.ok()?;
-            left -= count;
-        }
-    };
-    tokio::select! {
-        ended = asking => ended,
-        ended = answering => ended,
     }
 }
