@@ -44,6 +44,8 @@ mod scene;
 mod shutdown;
 #[path = "support/small_disk.rs"]
 mod small_disk;
+#[path = "support/soon.rs"]
+mod soon;
 #[path = "api/support.rs"]
 mod support;
 #[path = "api/turning.rs"]

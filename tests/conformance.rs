@@ -60,6 +60,8 @@ mod registry;
 mod road;
 #[path = "support/service.rs"]
 mod service;
+#[path = "support/soon.rs"]
+mod soon;
 #[path = "conformance/state.rs"]
 mod state;
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]

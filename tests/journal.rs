@@ -15,10 +15,12 @@ mod registry;
 mod service;
 #[path = "support/small_disk.rs"]
 mod small_disk;
+#[path = "support/soon.rs"]
+mod soon;
 #[path = "journal/taken_up.rs"]
 mod taken_up;
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use model_control::grpc::proto::v1::{
     CreateFromPathRequest, Operation, OperationsGetRequest, OperationsListRequest, OperationsWatchRequest, Progress,
@@ -28,10 +30,9 @@ use model_control::grpc::proto::v1::{
 use tonic::{Status, transport::Channel};
 
 use self::service::{Home, Service};
+use self::soon::soon;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
-/// No step takes longer: the test fails then.
-const LONG: Duration = Duration::from_mins(2);
 
 fn start(home: &Home) -> Service {
     home.start(Path::new(PROGRAM))
@@ -109,8 +110,4 @@ fn same(before: &Operation, after: &Operation) {
 
 fn state(operation: &Operation) -> State {
     operation.state()
-}
-
-async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LONG, work).await.expect("in time")
 }

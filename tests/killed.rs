@@ -7,6 +7,8 @@
 
 #[path = "support/service.rs"]
 mod service;
+#[path = "support/soon.rs"]
+mod soon;
 
 use std::{
     env, fs,
@@ -29,11 +31,9 @@ use tokio::task::JoinHandle;
 use tonic::{Streaming, transport::Channel};
 
 use self::service::{Home, Service};
+use self::soon::soon;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
-
-/// No step takes longer: the test fails then.
-const LONG: Duration = Duration::from_mins(2);
 
 /// When the service is killed.
 #[derive(Debug, Clone, Copy)]
@@ -252,8 +252,4 @@ fn sizes(folder: &Path) -> Vec<u64> {
     };
     let size = |entry: std::io::Result<fs::DirEntry>| Some(entry.ok()?.metadata().ok()?.len());
     entries.filter_map(size).collect()
-}
-
-async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LONG, work).await.expect("in time")
 }

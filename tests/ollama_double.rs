@@ -5,9 +5,12 @@
 #[path = "support/ollama_double.rs"]
 #[allow(unused_imports, reason = "the other tests use the rest")]
 mod ollama_double;
+#[path = "support/soon.rs"]
+mod soon;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use self::soon::until;
 use futures::StreamExt as _;
 use model_control::model::Digest;
 use ollama_double::{Answer, Double, Gate, Layer, Mode, Remote, Route, Step, recorded_lines};
@@ -27,14 +30,6 @@ async fn get(double: &Double, path: &str) -> Value {
     let answer = client().get(format!("{}{path}", double.url())).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
-}
-
-async fn until(mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < Duration::from_secs(30), "in time");
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ mod registry;
 mod road;
 #[path = "support/service.rs"]
 mod service;
+#[path = "support/soon.rs"]
+mod soon;
 #[path = "ollama_faults/stream.rs"]
 mod stream;
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
@@ -48,7 +50,7 @@ mod support;
 #[path = "conformance/world.rs"]
 mod world;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use model_control::model::Digest;
 use tokio::runtime::Handle;
@@ -56,7 +58,7 @@ use tonic::Status;
 
 use self::{
     ollama_double::{Layer, Remote},
-    support::LONG,
+    soon::until,
     world::{Ground, Kind, Shared, World},
 };
 
@@ -102,13 +104,4 @@ fn assert_clean(status: &Status) {
         assert!(!told.contains(path), "{told}");
     }
     assert!(status.message().len() <= 1024 && status.details().len() <= 4096);
-}
-
-/// Waits until it is so. For what the double alone tells.
-async fn until(mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < LONG, "in time");
-        tokio::task::yield_now().await;
-    }
 }

@@ -21,6 +21,8 @@ mod pushing;
 mod registry;
 #[path = "ollama_life/showing.rs"]
 mod showing;
+#[path = "support/soon.rs"]
+mod soon;
 #[path = "ollama_life/unloading.rs"]
 mod unloading;
 #[path = "ollama_life/world.rs"]

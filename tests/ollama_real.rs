@@ -38,6 +38,8 @@ mod others;
 mod service;
 #[path = "support/small_disk.rs"]
 mod small_disk;
+#[path = "support/soon.rs"]
+mod soon;
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
 #[path = "api/support.rs"]
 mod support;

@@ -9,6 +9,8 @@ mod missing;
 mod ollama;
 #[path = "support/service.rs"]
 mod service;
+#[path = "support/soon.rs"]
+mod soon;
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
 #[path = "api/support.rs"]
 mod support;

@@ -6,6 +6,8 @@
 mod missing;
 #[path = "support/registry.rs"]
 mod registry;
+#[path = "support/soon.rs"]
+mod soon;
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
 #[path = "api/support.rs"]
 mod support;

@@ -48,6 +48,8 @@ mod resets;
 mod sharing;
 #[path = "support/small_disk.rs"]
 mod small_disk;
+#[path = "support/soon.rs"]
+mod soon;
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
 #[path = "api/support.rs"]
 mod support;

@@ -19,5 +19,7 @@ mod registry;
 mod road;
 #[path = "push/sent.rs"]
 mod sent;
+#[path = "support/soon.rs"]
+mod soon;
 #[path = "push/world.rs"]
 mod world;

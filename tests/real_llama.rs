@@ -7,6 +7,8 @@
 mod llama;
 #[path = "support/missing.rs"]
 mod missing;
+#[path = "support/soon.rs"]
+mod soon;
 #[path = "api/support.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
 mod support;

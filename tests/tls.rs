@@ -17,5 +17,7 @@ mod program;
 mod reload;
 #[path = "tls/scene.rs"]
 mod scene;
+#[path = "support/soon.rs"]
+mod soon;
 #[path = "tls/tokens.rs"]
 mod tokens;

@@ -5,7 +5,6 @@ use std::{
     fs, io,
     path::PathBuf,
     sync::atomic::{AtomicU8, Ordering},
-    time::Instant,
 };
 
 use model_control::{
@@ -15,6 +14,8 @@ use model_control::{
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::support::*;
+
+pub(crate) use crate::soon::until;
 
 /// What a file outside the roots is called. No answer may name it.
 pub(crate) const SECRET: &str = "secret";
@@ -119,15 +120,6 @@ pub(crate) fn fields(status: &Status) -> Vec<String> {
     let request = details.bad_request().expect("a BadRequest");
     let fields = request.field_violations.iter().map(|violation| violation.field.clone());
     fields.collect()
-}
-
-/// Waits until it is so. For what the file system alone tells.
-pub(crate) async fn until(mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < LONG, "in time");
-        tokio::task::yield_now().await;
-    }
 }
 
 // === impl Places ===

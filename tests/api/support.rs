@@ -1,6 +1,6 @@
 //! A running service and its callers.
 
-use std::{future::Future, net::SocketAddr, time::Duration, time::SystemTime};
+use std::{net::SocketAddr, time::Duration, time::SystemTime};
 pub(crate) use std::{path::Path, sync::Arc};
 
 use model_control::{
@@ -18,9 +18,11 @@ pub(crate) use model_control::{
     },
     model::{Event, Phase},
 };
-use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{sync::oneshot, task::JoinHandle};
 pub(crate) use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
+
+pub(crate) use crate::soon::soon;
 
 /// No test waits longer for anything: it fails then.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -140,10 +142,6 @@ pub(crate) async fn channel(address: SocketAddr) -> Channel {
         .connect()
         .await
         .unwrap()
-}
-
-pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    timeout(LONG, work).await.expect("in time")
 }
 
 pub(crate) fn reason(status: &Status) -> String {

@@ -1,6 +1,6 @@
 //! An Ollama, the port to it, and short words for what tests ask.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf};
 
 use model_control::{
     backend::{
@@ -15,8 +15,7 @@ use serde_json::json;
 
 use super::ollama::Server;
 
-/// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) use crate::soon::soon;
 
 pub(super) struct World {
     pub(super) port: Ollama,
@@ -42,10 +41,6 @@ pub(super) fn copy(source: &str, destination: &str) -> CopySpec {
         destination: name(destination),
         replace: false,
     }
-}
-
-pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
 
 /// The end of a call, whatever it told before.

@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
-    time::Instant,
 };
 
 use model_control::{grpc::proto::v1, model::ModelName};
@@ -18,6 +17,8 @@ use super::{
     service::{self, Home},
     support::{Channel, HealthCheckRequest, HealthClient, LONG, Status, create, created, soon},
 };
+
+pub(crate) use crate::soon::until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
 pub(crate) const SERVING: i32 = 1;
@@ -205,15 +206,6 @@ impl World {
         let log = self.server.log();
         let of_create = |line: &&str| line.contains("\"/api/create\"") || line.contains("\"/api/blobs/");
         log.lines().filter(of_create).count()
-    }
-}
-
-/// Waits until it is so. For what Ollama alone tells.
-pub(crate) async fn until(mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < LONG, "in time");
-        tokio::task::yield_now().await;
     }
 }
 

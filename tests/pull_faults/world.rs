@@ -20,6 +20,8 @@ use super::{
     support::*,
 };
 
+pub(crate) use crate::soon::until;
+
 /// A pull's stream.
 pub(crate) type Stream = Streaming<v1::PullResponse>;
 
@@ -56,15 +58,6 @@ pub(crate) const CONNECTIONS: usize = 4;
 
 /// What a store holds, by path from its folder.
 pub(crate) type Stored = BTreeMap<PathBuf, Vec<u8>>;
-
-/// Waits until it is so. For what the double or the file system alone tells.
-pub(crate) async fn until(mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < LONG, "in time");
-        tokio::task::yield_now().await;
-    }
-}
 
 /// The progress of a message.
 pub(crate) fn progress(message: v1::PullResponse) -> v1::Progress {

@@ -13,8 +13,8 @@ use model_control::{
 
 use super::{registry::Registry, road::Road};
 
-/// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) use crate::soon::soon;
+
 /// A chunk of a blob: the model below has several.
 pub(super) const CHUNK: u64 = 16 << 10;
 
@@ -29,10 +29,6 @@ pub(super) struct World {
 pub(super) struct Told {
     pub(super) events: Vec<Event>,
     pub(super) ended: Result<Done, Error>,
-}
-
-pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
 
 pub(super) fn name(text: &str) -> ModelName {

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    future::Future,
     net::SocketAddr,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
@@ -17,9 +16,11 @@ use model_control::{
     grpc::Credentials,
     model::Digest,
 };
-use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::authority::Pair;
+
+pub(crate) use crate::soon::soon;
 
 /// No test waits longer for anything: it fails then.
 pub(crate) const LONG: Duration = Duration::from_mins(1);
@@ -154,8 +155,4 @@ impl Running {
         self.stop.send(()).unwrap();
         soon(self.task).await.unwrap();
     }
-}
-
-pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    timeout(LONG, work).await.expect("in time")
 }
