@@ -29,7 +29,7 @@ pub struct Reporter {
 #[derive(Debug)]
 struct Job {
     events: mpsc::Receiver<Event>,
-    job: JoinHandle<Result<Done, Error>>,
+    handle: JoinHandle<Result<Done, Error>>,
     stop: DropGuard,
 }
 
@@ -46,7 +46,7 @@ pub fn blocking(job: impl FnOnce(Reporter) -> Result<Done, Error> + Send + 'stat
     let job = tokio::task::spawn_blocking(move || span.in_scope(|| job(reporter)));
     Box::new(Job {
         events,
-        job,
+        handle: job,
         stop: stop.drop_guard(),
     })
 }
@@ -82,15 +82,15 @@ impl Call for Job {
         match self.events.recv().await {
             Some(event) => Next::Event(event),
             // The job dropped its reporter: it has ended, or is about to.
-            None => Next::Ended(joined((&mut self.job).await)),
+            None => Next::Ended(joined((&mut self.handle).await)),
         }
     }
 
     async fn cancel(self: Box<Self>) -> Cancelled {
-        let Self { events, job, stop } = *self;
+        let Self { events, handle, stop } = *self;
         // Nobody reads: a job that waits for room must not wait for ever.
         drop((stop, events));
-        match joined(job.await) {
+        match joined(handle.await) {
             Err(Error {
                 kind: Kind::Interrupted,
                 ..

@@ -57,7 +57,7 @@ where
     };
     Box::new(Job {
         events,
-        job: tokio::spawn(work.in_current_span()),
+        handle: tokio::spawn(work.in_current_span()),
         stop: stop.drop_guard(),
     })
 }
