@@ -10,6 +10,8 @@
 #[path = "../tests/api/support.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of the API use the rest")]
 mod api;
+#[path = "../tests/support/soon.rs"]
+mod soon;
 mod support;
 
 use std::{
