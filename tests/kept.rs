@@ -5,6 +5,8 @@
 
 #[path = "support/llama.rs"]
 mod llama;
+#[path = "support/missing.rs"]
+mod missing;
 #[path = "support/processes.rs"]
 mod processes;
 #[path = "support/service.rs"]

@@ -17,7 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use model_control::{
@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tonic::{Streaming, transport::Channel};
 
 use self::service::{Home, Service};
-use self::soon::soon;
+use self::soon::{LONG, soon};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_model-control");
 

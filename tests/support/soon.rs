@@ -9,7 +9,7 @@ use std::{
 };
 
 /// No step takes longer, on a busy machine either.
-const LONG: Duration = Duration::from_mins(2);
+pub(crate) const LONG: Duration = Duration::from_mins(2);
 
 /// What comes of the work, which must end.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
