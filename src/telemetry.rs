@@ -2,7 +2,13 @@
 
 use std::{error::Error, io::IsTerminal as _};
 
-use tracing_subscriber::{EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 pub mod metrics;
 pub mod trace;
@@ -23,13 +29,21 @@ pub enum Format {
 
 /// A filter that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the log filter cannot be read")]
-pub struct InvalidFilter(#[from] tracing_subscriber::filter::ParseError);
+pub enum InvalidFilter {
+    /// It is no list of levels and of targets with theirs.
+    #[error("the log filter cannot be read")]
+    Unreadable(#[from] tracing_subscriber::filter::ParseError),
+    /// It would be taken for a target, and hide all else.
+    #[error(
+        "`{0}` is no level of the log: it is `error`, `warn`, `info`, `debug`, `trace` or `off`, or `TARGET=LEVEL`"
+    )]
+    Level(String),
+}
 
 /// Sends the log to standard error, and spans to where [`trace::start`] said. Once a process; a second call changes nothing.
 pub fn init(format: Format, filter: &str) -> Result<(), InvalidFilter> {
-    let hidden = format!("{}=off", trace::TARGET).parse()?;
-    let filter = EnvFilter::try_new(filter)?.add_directive(hidden);
+    // By level and target alone: filters of spans and fields would bring an engine of regular expressions.
+    let filter = self::filter(filter)?.with_target(trace::TARGET, LevelFilter::OFF);
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -48,6 +62,15 @@ pub fn init(format: Format, filter: &str) -> Result<(), InvalidFilter> {
     let subscriber = subscriber.with(trace::layer());
     let _already = subscriber.try_init().is_err();
     Ok(())
+}
+
+/// The filter of the log that a text says, `info,model_control::grpc=debug`.
+pub fn filter(text: &str) -> Result<Targets, InvalidFilter> {
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.contains('='));
+    match words.find(|word| !word.is_empty() && word.parse::<LevelFilter>().is_err()) {
+        Some(word) => Err(InvalidFilter::Level(word.to_owned())),
+        None => Ok(text.parse()?),
+    }
 }
 
 // === impl Chain ===
@@ -71,6 +94,17 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("outer")]
     struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn a_filter_is_of_levels_and_targets_with_theirs() {
+        let filter = filter("info,model_control::grpc=debug").unwrap();
+        assert!(filter.would_enable("model_control::grpc::call", &tracing::Level::DEBUG));
+        assert!(!filter.would_enable("model_control::manager", &tracing::Level::DEBUG));
+        assert!(filter.would_enable("model_control::manager", &tracing::Level::INFO));
+        let wrong = self::filter("inof").unwrap_err();
+        assert!(wrong.to_string().contains("`inof` is no level"), "{wrong}");
+        assert!(self::filter("info,x=loud").is_err());
+    }
 
     #[test]
     fn a_chain_tells_each_cause_once() {

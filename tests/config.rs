@@ -248,7 +248,7 @@ fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is_told() {
 }
 
 #[test]
-fn a_root_that_is_no_folder_is_told_with_all_else_that_is_wrong() {
+fn a_root_or_a_filter_that_is_none_is_told_with_all_else_that_is_wrong() {
     let folder = folder();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let flags = [
@@ -256,6 +256,7 @@ fn a_root_that_is_no_folder_is_told_with_all_else_that_is_wrong() {
         "--model-root=file",
         "--model-root=.",
         "--metrics-listen=127.0.0.1:50051",
+        "--log=inof",
     ];
     for words in [&["config", "check"][..], &["config", "print"], &["serve"]] {
         let output = program(folder.path(), words).args(flags).output().unwrap();
@@ -265,6 +266,7 @@ fn a_root_that_is_no_folder_is_told_with_all_else_that_is_wrong() {
             "--model-root /nowhere/at/all: is no folder that can be opened: No such file",
             "/file: is no folder that can be opened: Not a directory",
             "--metrics-listen is the same address",
+            "--log inof: `inof` is no level of the log",
         ] {
             assert!(said.contains(wrong), "{words:?}: {said}");
         }

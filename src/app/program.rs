@@ -186,6 +186,14 @@ fn load(args: &ServeArgs) -> Result<(Source, Config), ExitCode> {
             message: unusable.message,
         }));
     }
+    if let Err(error) = telemetry::filter(&args.log) {
+        unusable.push(Problem {
+            file: None,
+            line: None,
+            entry: None,
+            message: format!("--log {}: {}", args.log, Chain(&error)),
+        });
+    }
     let source = Source {
         args: args.clone(),
         folders,

@@ -63,7 +63,8 @@ pub struct Snapshot {
     /// What the engine says.
     #[serde(default, skip_serializing_if = "stored::unset")]
     pub engine_text: String,
-    /// Once it is known what is to be done.
+    /// Once it is known what is to be done. Not recorded: the result has it.
+    #[serde(skip)]
     pub plan: Option<Plan>,
     /// Oldest first, the present one last; the newest 32.
     pub phases: Vec<PhaseRecord>,
